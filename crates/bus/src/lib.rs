@@ -1,0 +1,1 @@
+//! The back-end network: announces journals to whoever subscribes.

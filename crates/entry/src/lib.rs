@@ -1,0 +1,20 @@
+//! The entry: one side of a call, or an internal action.
+//!
+//! A server writes an entry into its own journal as records: an *opening* (what is known when it
+//! starts), an *effect* once its status and effects are known, a *closing*; short ones as one
+//! *whole* record. This crate defines the entry, the records, and their binary and JSON forms. It
+//! is pure: no I/O, no clock.
+//!
+//! Requirements: A5, A7, A9, D6.
+
+mod entry;
+mod fold;
+mod record;
+mod time;
+
+pub use entry::{
+    Call, Closing, Data, Direction, Effect, Entry, Fields, Follow, Link, Opening, Outcome, Text,
+};
+pub use fold::Fold;
+pub use record::{Record, RecordError};
+pub use time::Timestamp;

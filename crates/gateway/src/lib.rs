@@ -1,0 +1,1 @@
+//! The load balancer, with the log server in it.

@@ -1,0 +1,108 @@
+//! One call from one service to another.
+
+use std::fmt;
+
+use arrayvec::ArrayVec;
+
+use crate::wire::bytes_id;
+
+bytes_id! {
+    /// An interaction's id: 8 random bytes, shown as 16 lower-case hex digits; equal to the W3C
+    /// parent-id on that hop. Each retry and each hedge is an interaction of its own. Never all
+    /// zero.
+    pub struct Interaction([u8; 8]) = "interaction id";
+}
+
+/// An interaction's id as a stack holds it: its first 1 to 8 bytes. Services of different widths
+/// meet in one stack, so each id knows its own width; ids match where the shorter one is a prefix
+/// of the longer ([`StackId::matches`]).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StackId {
+    bytes: [u8; 8],
+    width: u8,
+}
+
+impl StackId {
+    /// The first `bytes.len()` bytes of an id.
+    ///
+    /// Returns `None` unless there are 1 to 8 of them.
+    #[must_use]
+    pub fn new(prefix: &[u8]) -> Option<Self> {
+        if !(1..=8).contains(&prefix.len()) {
+            return None;
+        }
+        let mut bytes = [0; 8];
+        bytes[..prefix.len()].copy_from_slice(prefix);
+        Some(Self {
+            bytes,
+            width: prefix.len() as u8,
+        })
+    }
+
+    /// The id cut to `width` bytes (1 to 8; out of range is clamped).
+    #[must_use]
+    pub fn of(interaction: Interaction, width: u8) -> Self {
+        let width = width.clamp(1, 8);
+        let mut bytes = *interaction.as_bytes();
+        bytes[usize::from(width)..].fill(0);
+        Self { bytes, width }
+    }
+
+    /// The same id cut to at most `width` bytes.
+    #[must_use]
+    pub fn cut(self, width: u8) -> Self {
+        let width = self.width.min(width.max(1));
+        let mut bytes = self.bytes;
+        bytes[usize::from(width)..].fill(0);
+        Self { bytes, width }
+    }
+
+    /// The bytes that are known, 1 to 8.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.width)]
+    }
+
+    /// How many bytes are known.
+    #[must_use]
+    pub fn width(&self) -> u8 {
+        self.width
+    }
+
+    /// The known bytes, then zeros, as one big-endian number: a fast key for equal widths.
+    #[must_use]
+    pub fn to_bits(&self) -> u64 {
+        u64::from_be_bytes(self.bytes)
+    }
+
+    /// Whether both can be the same interaction: one is a prefix of the other.
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
+        let shared = u32::from(self.width.min(other.width)) * 8;
+        (self.to_bits() ^ other.to_bits()).leading_zeros() >= shared
+    }
+}
+
+impl From<Interaction> for StackId {
+    fn from(interaction: Interaction) -> Self {
+        Self::of(interaction, 8)
+    }
+}
+
+impl fmt::Display for StackId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.as_bytes() {
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for StackId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A request stack: the newest ids, oldest first; the last is the request's own.
+pub(crate) type Stack = ArrayVec<StackId, { crate::STACK_MAX }>;

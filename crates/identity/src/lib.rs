@@ -1,0 +1,39 @@
+//! Identifiers, request identifiers and session tokens.
+//!
+//! Everything that names something in Selvedge is a type of its own here, and everything that
+//! rides in a header is written and parsed here. The crate is pure: it reads no clock and draws
+//! no random number; both are arguments. It knows nothing of entries or of HTTP libraries:
+//! carriers take and give header values as bytes.
+//!
+//! Requirements: A1, A9, D1, D2, D5, D15, E2.
+
+pub mod carrier;
+mod client;
+mod epoch;
+mod head;
+mod interaction;
+mod key;
+mod ordering;
+mod origin;
+mod position;
+mod request;
+mod server;
+mod session;
+mod token;
+mod w3c;
+mod wire;
+
+pub use client::{ClientId, ClientTokenError};
+pub use epoch::Epoch;
+pub use head::{HEADS_MAX, Head};
+pub use interaction::{Interaction, StackId};
+pub use key::{Key, KeyId, KeyRing};
+pub use ordering::OrderingId;
+pub use origin::Origin;
+pub use position::Position;
+pub use request::{DEPTH_MAX, IdentifierError, RequestIdentifier, STACK_MAX, Shape};
+pub use server::ServerName;
+pub use session::SessionId;
+pub use token::{SessionToken, TokenError, Union};
+pub use w3c::{TraceParent, TraceStateError};
+pub use wire::ParseIdError;

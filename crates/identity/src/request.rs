@@ -1,0 +1,147 @@
+//! The request identifier: origin, depth, stack, check (D1, D2).
+
+use arrayvec::ArrayString;
+use thiserror::Error;
+
+use crate::interaction::Stack;
+use crate::{Interaction, Origin, StackId};
+
+/// The most ids that a stack can hold, whatever is configured.
+pub const STACK_MAX: usize = 16;
+
+/// The greatest depth that an identifier can say.
+pub const DEPTH_MAX: u32 = (1 << 30) - 1;
+
+/// How a service writes identifiers: how many ids it keeps, how wide, how far a call deepens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Ids in a stack, 1 to [`STACK_MAX`]. Default 6.
+    pub k: u8,
+    /// Bytes an id, 1 to 8. Default 4.
+    pub width: u8,
+    /// What a call adds to the depth. Default 1.
+    pub depth_increment: u32,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            k: 6,
+            width: 4,
+            depth_increment: 1,
+        }
+    }
+}
+
+/// What a request says of its place in the call tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestIdentifier {
+    origin: Origin,
+    depth: u32,
+    k: u8,
+    stack: Stack,
+}
+
+/// Why a text is not a request identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum IdentifierError {
+    /// Not of the form, or a part is out of its range.
+    #[error("malformed request identifier")]
+    Malformed,
+    /// Longer than any valid one.
+    #[error("oversized request identifier")]
+    Oversized,
+    /// A version this program does not know.
+    #[error("request identifier of an unknown version")]
+    UnknownVersion,
+    /// The check does not hold: damaged on the way.
+    #[error("damaged request identifier")]
+    Damaged,
+}
+
+impl RequestIdentifier {
+    /// The longest header value, in bytes.
+    pub const TEXT_MAX: usize = 256;
+
+    /// A root's identifier: depth 0, and its own id alone in the stack.
+    #[must_use]
+    pub fn root(origin: Origin, own: Interaction, shape: Shape) -> Self {
+        let mut stack = Stack::new();
+        stack.push(StackId::of(own, shape.width));
+        Self {
+            origin,
+            depth: 0,
+            k: shape.k.clamp(1, STACK_MAX as u8),
+            stack,
+        }
+    }
+
+    /// Puts an identifier together from its parts; `None` if a part is out of range (empty or
+    /// over-long stack, k of 0 or below the stack's length, depth over [`DEPTH_MAX`]).
+    #[must_use]
+    pub fn from_parts(origin: Origin, depth: u32, k: u8, stack: &[StackId]) -> Option<Self> {
+        let valid = !stack.is_empty()
+            && stack.len() <= usize::from(k)
+            && usize::from(k) <= STACK_MAX
+            && depth <= DEPTH_MAX;
+        valid.then(|| Self {
+            origin,
+            depth,
+            k,
+            stack: stack.iter().copied().collect(),
+        })
+    }
+
+    /// The identifier of an outbound call made while handling this request (D2): same origin,
+    /// deeper by the shape's increment, the newest k-1 ids kept and `own` pushed.
+    #[must_use]
+    pub fn advance(&self, own: Interaction, shape: Shape) -> Self {
+        let _ = (own, shape);
+        todo!("identity helper")
+    }
+
+    /// The root request's id.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Calls between this request and the root.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    /// How many ids the sender keeps at most.
+    #[must_use]
+    pub fn k(&self) -> u8 {
+        self.k
+    }
+
+    /// The newest ids, oldest first; never empty; the last is this request's own.
+    #[must_use]
+    pub fn stack(&self) -> &[StackId] {
+        &self.stack
+    }
+
+    /// This request's own id.
+    #[must_use]
+    pub fn own(&self) -> StackId {
+        self.stack[self.stack.len() - 1]
+    }
+
+    /// Reads the value of a `selvedge-request` header.
+    ///
+    /// # Errors
+    /// See [`IdentifierError`].
+    pub fn parse(value: &[u8]) -> Result<Self, IdentifierError> {
+        let _ = value;
+        todo!("identity helper")
+    }
+
+    /// The value of the `selvedge-request` header, on the stack.
+    #[must_use]
+    pub fn encode(&self) -> ArrayString<{ Self::TEXT_MAX }> {
+        todo!("identity helper")
+    }
+}

@@ -1,0 +1,152 @@
+//! Text and number forms that the identifiers share: hex, URL-safe base64 without padding,
+//! variable-width base64 numbers, and serde as text.
+
+use arrayvec::ArrayString;
+use thiserror::Error;
+
+/// A text that is not the identifier it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not a valid {what}")]
+pub struct ParseIdError {
+    what: &'static str,
+}
+
+impl ParseIdError {
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self { what }
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Appends `bytes` in lower-case hex. The caller has sized the string.
+pub(crate) fn push_hex<const N: usize>(out: &mut ArrayString<N>, bytes: &[u8]) {
+    for byte in bytes {
+        out.push(HEX[usize::from(byte >> 4)] as char);
+        out.push(HEX[usize::from(byte & 15)] as char);
+    }
+}
+
+/// Reads exactly `out.len()` bytes of lower-case hex.
+pub(crate) fn parse_hex(text: &[u8], out: &mut [u8]) -> Option<()> {
+    if text.len() != out.len() * 2 {
+        return None;
+    }
+    let digit = |b: u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        _ => None,
+    };
+    for (pair, byte) in text.chunks_exact(2).zip(out) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(())
+}
+
+pub(crate) fn hex_u64(value: u64) -> ArrayString<16> {
+    let mut out = ArrayString::new();
+    push_hex(&mut out, &value.to_be_bytes());
+    out
+}
+
+pub(crate) fn parse_hex_u64(text: &[u8]) -> Option<u64> {
+    let mut bytes = [0; 8];
+    parse_hex(text, &mut bytes)?;
+    Some(u64::from_be_bytes(bytes))
+}
+
+/// Serialises a type by its `Display` and deserialises it by its `FromStr`.
+macro_rules! serde_as_text {
+    ($name:ty) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use serde_as_text;
+
+/// Defines an identifier of fixed bytes that is shown in lower-case hex and is never all zero.
+macro_rules! bytes_id {
+    ($(#[$meta:meta])* pub struct $name:ident([u8; $length:literal]) = $what:literal;) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; $length]);
+
+        impl $name {
+            /// How many bytes it has.
+            pub const LENGTH: usize = $length;
+
+            /// Wraps the bytes; `None` if all are zero.
+            #[must_use]
+            pub fn from_bytes(bytes: [u8; $length]) -> Option<Self> {
+                (bytes != [0; $length]).then_some(Self(bytes))
+            }
+
+            /// Wraps freshly drawn random bytes. (All zero becomes one: the draw cannot fail.)
+            #[must_use]
+            pub fn from_random(mut bytes: [u8; $length]) -> Self {
+                if bytes == [0; $length] {
+                    bytes[$length - 1] = 1;
+                }
+                Self(bytes)
+            }
+
+            /// Its bytes.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8; $length] {
+                &self.0
+            }
+
+            /// Its text, on the stack.
+            #[must_use]
+            pub fn text(&self) -> arrayvec::ArrayString<{ $length * 2 }> {
+                let mut out = arrayvec::ArrayString::new();
+                crate::wire::push_hex(&mut out, &self.0);
+                out
+            }
+
+            /// Reads its text.
+            ///
+            /// # Errors
+            /// Unless it is lower-case hex of the right length and not all zero.
+            pub fn parse(text: &[u8]) -> Result<Self, crate::ParseIdError> {
+                let mut bytes = [0; $length];
+                crate::wire::parse_hex(text, &mut bytes)
+                    .and_then(|()| Self::from_bytes(bytes))
+                    .ok_or(crate::ParseIdError::new($what))
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = crate::ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, crate::ParseIdError> {
+                Self::parse(text.as_bytes())
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(&self.text())
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.text())
+            }
+        }
+
+        crate::wire::serde_as_text!($name);
+    };
+}
+pub(crate) use bytes_id;

@@ -1,0 +1,1 @@
+//! The durable single-writer log of one server.

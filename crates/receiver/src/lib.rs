@@ -1,0 +1,1 @@
+//! The client program: browses, orders, votes, and keeps its session.

@@ -1,0 +1,1 @@
+//! Keeps entries, builds trees and timelines, answers queries.

@@ -1,0 +1,1 @@
+//! Selvedge for services written in Rust: tower and reqwest layers.

@@ -1,0 +1,1 @@
+//! The ordering rule, and merging journals into a timeline; pure.

@@ -1,0 +1,1 @@
+//! The proxy before a content server written in any language.

@@ -1,0 +1,1 @@
+//! Seeded network, clock and disk for tests of whole fleets in one process.

@@ -1,0 +1,1 @@
+//! The interactive-TV shop: example content servers.
