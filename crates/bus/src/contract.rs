@@ -1,0 +1,179 @@
+//! The contract of the bus: what every implementation keeps.
+//!
+//! Servers announce their journals; everybody else follows them. Durability belongs to the
+//! journal: the bus keeps only a bounded window of what was announced, and reads what a subscriber
+//! needs beyond it from the journal's owner ([`Source`]). Hence no announcement can be lost for
+//! good: an owner that joins tells what its journal holds, and whatever of it a subscriber has not
+//! had is read from there.
+//!
+//! Kept by every implementation: each record reaches each subscriber at least once, or is
+//! reported as a gap; each journal's order holds; a late joiner catches up; a slow reader neither
+//! blocks a publisher nor makes anything grow.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use selvedge_identity::{Epoch, Position, ServerName};
+
+use crate::{Batch, BusError, Event, Extent, SourceError};
+
+/// A bus: the back-end network.
+#[async_trait]
+pub trait Bus: Send + Sync + 'static {
+    /// Becomes the owner of `source`'s journal on the bus. Everything that the source has counts
+    /// as announced from now on; [`Publisher::announce`] tells of what comes. Dropping the
+    /// publisher leaves the bus.
+    ///
+    /// Over a network this waits until the hub has answered, however long it is down.
+    ///
+    /// # Errors
+    /// [`BusError::NameTaken`] while another live owner has the name.
+    async fn join(&self, source: Arc<dyn Source>) -> Result<Box<dyn Publisher>, BusError>;
+
+    /// Follows all journals, of now and of later.
+    ///
+    /// # Errors
+    /// When the bus is stopped or full.
+    async fn subscribe(&self, request: Subscribe) -> Result<Subscription, BusError>;
+}
+
+/// The owner's side of one journal on the bus.
+#[async_trait]
+pub trait Publisher: Send + Sync {
+    /// Announces records; to be called in the journal's order, after they are durable, and only
+    /// with records that the source can read. Waits where the link's window is full. While the
+    /// hub is away it returns at once: on its return subscribers read from the source what they
+    /// have not had. Records that were announced before do no harm; records left out are read
+    /// from the source once something after them is announced.
+    ///
+    /// # Errors
+    /// A batch of another journal, a lost ownership, a stopped bus.
+    async fn announce(&self, batch: Batch) -> Result<(), BusError>;
+}
+
+/// What subscribers who need more than the bus keeps are served from: a journal, at its owner.
+#[async_trait]
+pub trait Source: Send + Sync + 'static {
+    /// Whose journal.
+    fn server(&self) -> ServerName;
+
+    /// What it can still read, in the order of writing; the last is the epoch being written. Holds
+    /// at least everything that was announced (and not dropped by retention since).
+    fn epochs(&self) -> Vec<Extent>;
+
+    /// Reads records of `epoch` from sequence `from` on, about `bytes_max` bytes of them, at least
+    /// one.
+    ///
+    /// # Errors
+    /// When it cannot read just now; it is asked again after a while.
+    async fn read(
+        &self,
+        epoch: Epoch,
+        from: u64,
+        bytes_max: usize,
+    ) -> Result<SourceRead, SourceError>;
+}
+
+/// What a [`Source`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceRead {
+    /// Records, the first of which is the one asked for.
+    Batch(Batch),
+    /// The records asked for, up to `to` (exclusive), are gone.
+    Gap {
+        /// The next sequence to ask for.
+        to: u64,
+    },
+    /// It has nothing at or after that sequence in that epoch, or does not know the epoch.
+    End,
+}
+
+/// Where a subscription begins in journals that it names no position of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At the oldest record that the owner still has.
+    #[default]
+    Oldest,
+    /// After what is announced when the subscription is made. A journal that first appears later
+    /// is followed from the first record of the epoch that it appears with.
+    Now,
+}
+
+/// What to follow, and from where.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Subscribe {
+    /// Who follows, for logs and metrics; at most 63 bytes count.
+    pub name: String,
+    /// The next record wanted, for each journal that the subscriber knows already.
+    pub from: Vec<Position>,
+    /// Where to begin in the others.
+    pub start: Start,
+    /// A journal not to be delivered at all: usually the subscriber's own.
+    pub skip: Option<ServerName>,
+}
+
+impl Subscribe {
+    /// Follows everything from the oldest record on.
+    #[must_use]
+    pub fn oldest(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Follows what comes from now on.
+    #[must_use]
+    pub fn now(name: &str) -> Self {
+        Self {
+            start: Start::Now,
+            ..Self::oldest(name)
+        }
+    }
+
+    /// Leaves a journal out.
+    #[must_use]
+    pub fn skip(mut self, server: ServerName) -> Self {
+        self.skip = Some(server);
+        self
+    }
+
+    /// Resumes at positions: the next record wanted of each journal.
+    #[must_use]
+    pub fn from(mut self, positions: Vec<Position>) -> Self {
+        self.from = positions;
+        self
+    }
+}
+
+/// A subscription; dropping it ends it.
+pub struct Subscription {
+    events: Box<dyn Events>,
+}
+
+impl Subscription {
+    /// Wraps an implementation's events.
+    #[must_use]
+    pub fn new(events: Box<dyn Events>) -> Self {
+        Self { events }
+    }
+
+    /// The next event; waits for one. `None` once the bus is stopped. Dropping the future loses
+    /// nothing.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.next().await
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").finish_non_exhaustive()
+    }
+}
+
+/// What an implementation of the bus puts behind a [`Subscription`].
+#[async_trait]
+pub trait Events: Send {
+    /// As [`Subscription::next`].
+    async fn next(&mut self) -> Option<Event>;
+}
