@@ -1,1 +1,23 @@
-//! The client program: browses, orders, votes, and keeps its session.
+//! Our client program: a viewer's terminal that holds its session itself (A11).
+//!
+//! A browser is a client of the gateway as it is, by cookies. This one carries the session in
+//! headers instead, as a set-top box would: it keeps the tokens that answers bring
+//! ([`TokenJar`]), sends them with its next requests, and stores them in a file so that the
+//! visit goes on after a restart of the program ([`StateFile`]). [`browse`] walks through the
+//! interactive-TV shop and says what it did.
+//!
+//! The tokens are opaque to it: it can neither read nor forge them, and it compares no clocks.
+
+mod browse;
+mod error;
+mod jar;
+mod plan;
+mod report;
+mod state;
+mod step;
+
+pub use browse::{BrowseOptions, Summary, browse};
+pub use error::BrowseError;
+pub use jar::{Carried, TOKENS_MAX, TokenJar};
+pub use state::StateFile;
+pub use step::{Step, default_walk};

@@ -1,0 +1,184 @@
+//! Which session tokens the next request carries.
+//!
+//! An answer's token proves which action the client has seen. It stands for all that its request
+//! carried, so those are dropped; answers to requests that were in flight together do not know of
+//! each other, so theirs stay side by side until one request has carried them all (design
+//! section 3). The order of two requests is thus exactly what this client saw: an answer that
+//! came before a request was sent is before it, everything else is concurrent.
+
+/// The most tokens kept; of more, the ones that came first are dropped.
+pub const TOKENS_MAX: usize = 16;
+
+/// The longest token kept, in bytes; a longer one is not ours.
+const TOKEN_BYTES_MAX: usize = 8 * 1024;
+
+/// The tokens of one visit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenJar {
+    client: Option<String>,
+    tokens: Vec<String>,
+}
+
+/// What one request carried: kept until its answer is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// The values of its `selvedge-session` headers.
+    pub sessions: Vec<String>,
+    /// The value of its `selvedge-client` header.
+    pub client: Option<String>,
+}
+
+impl TokenJar {
+    /// A jar that holds these, as a state file told. Tokens that no header could carry are left
+    /// out.
+    #[must_use]
+    pub fn restore(client: Option<String>, tokens: Vec<String>) -> Self {
+        let mut jar = Self {
+            client: client.filter(|token| usable(token)),
+            tokens: Vec::new(),
+        };
+        for token in tokens {
+            jar.add(token);
+        }
+        jar
+    }
+
+    /// What a request that is sent now carries.
+    #[must_use]
+    pub fn carry(&self) -> Carried {
+        Carried {
+            sessions: self.tokens.clone(),
+            client: self.client.clone(),
+        }
+    }
+
+    /// Takes the tokens of an answer, at the arrival of its headers. Without a session token in
+    /// the answer nothing is dropped: what the request carried is still the newest known.
+    pub fn take(&mut self, carried: &Carried, session: Option<&str>, client: Option<&str>) {
+        if let Some(client) = client.filter(|token| usable(token)) {
+            self.client = Some(client.to_owned());
+        }
+        if let Some(session) = session.filter(|token| usable(token)) {
+            self.tokens
+                .retain(|token| !carried.sessions.contains(token));
+            self.add(session.to_owned());
+        }
+    }
+
+    /// The client's token.
+    #[must_use]
+    pub fn client(&self) -> Option<&str> {
+        self.client.as_deref()
+    }
+
+    /// The session tokens, the one that came first at the front.
+    #[must_use]
+    pub fn tokens(&self) -> &[String] {
+        &self.tokens
+    }
+
+    /// The session's id, as the newest token shows it: the part before the first dot.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        self.tokens.last().and_then(|token| token.split('.').next())
+    }
+
+    fn add(&mut self, token: String) {
+        if !usable(&token) || self.tokens.contains(&token) {
+            return;
+        }
+        self.tokens.push(token);
+        if self.tokens.len() > TOKENS_MAX {
+            self.tokens.remove(0);
+        }
+    }
+}
+
+/// Whether a header can carry it.
+fn usable(token: &str) -> bool {
+    !token.is_empty()
+        && token.len() <= TOKEN_BYTES_MAX
+        && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_replaces_what_its_request_carried() {
+        let mut jar = TokenJar::default();
+        jar.take(&jar.carry(), Some("s.1"), Some("c.1"));
+        let first = jar.carry();
+        assert_eq!(first.sessions, ["s.1"]);
+        assert_eq!(first.client.as_deref(), Some("c.1"));
+        jar.take(&first, Some("s.2"), None);
+        assert_eq!(jar.tokens(), ["s.2"]);
+        assert_eq!(jar.client(), Some("c.1"));
+        assert_eq!(jar.session(), Some("s"));
+    }
+
+    #[test]
+    fn answers_of_concurrent_requests_stand_side_by_side() {
+        let mut jar = TokenJar::restore(None, vec!["s.1".into()]);
+        let (one, two) = (jar.carry(), jar.carry());
+        jar.take(&one, Some("s.2"), None);
+        jar.take(&two, Some("s.3"), None);
+        assert_eq!(jar.tokens(), ["s.2", "s.3"]);
+        let both = jar.carry();
+        jar.take(&both, Some("s.4"), None);
+        assert_eq!(jar.tokens(), ["s.4"]);
+    }
+
+    #[test]
+    fn an_answer_without_a_token_drops_nothing() {
+        let mut jar = TokenJar::restore(None, vec!["s.1".into()]);
+        jar.take(&jar.carry(), None, None);
+        jar.take(&jar.carry(), Some("bad token\n"), None);
+        jar.take(&jar.carry(), Some(""), None);
+        assert_eq!(jar.tokens(), ["s.1"]);
+    }
+
+    proptest! {
+        /// The model: each answer's token stands for the set of actions that it proves. Whatever
+        /// is in flight at once, the jar's tokens together always prove every answer received.
+        #[test]
+        fn the_jar_always_proves_every_answer_that_came(
+            steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..200)
+        ) {
+            let mut jar = TokenJar::default();
+            let mut proves: Vec<HashSet<usize>> = Vec::new();
+            let mut in_flight: Vec<Carried> = Vec::new();
+            let mut received = HashSet::new();
+            let number = |token: &String| token[2..].parse::<usize>().unwrap();
+            for (send, which) in steps {
+                if send && in_flight.len() < 8 || in_flight.is_empty() {
+                    in_flight.push(jar.carry());
+                } else {
+                    let carried = in_flight.remove(which.index(in_flight.len()));
+                    let action = proves.len();
+                    let mut proven: HashSet<usize> = carried
+                        .sessions
+                        .iter()
+                        .flat_map(|token| proves[number(token)].clone())
+                        .collect();
+                    proven.insert(action);
+                    proves.push(proven);
+                    received.insert(action);
+                    jar.take(&carried, Some(&format!("s.{action}")), None);
+                }
+                let known: HashSet<usize> = jar
+                    .tokens()
+                    .iter()
+                    .flat_map(|token| proves[number(token)].clone())
+                    .collect();
+                prop_assert_eq!(&known, &received);
+                prop_assert!(jar.tokens().len() <= 8);
+            }
+        }
+    }
+}
