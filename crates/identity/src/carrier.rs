@@ -1,4 +1,15 @@
 //! How an identifier rides in a request (D5): as HTTP headers.
+//!
+//! It rides twice: in the native header, and in W3C Trace Context (E2), so that services that
+//! only speak OpenTelemetry carry it too. What comes in may be damaged, forged, half there or in
+//! disagreement; [`extract`] makes of it one identifier to continue, or none, and says what was
+//! wrong. It never fails: a request with bad headers is served as a new root.
+
+use crate::w3c::{FLAGS_KNOWN, TraceState, sv, trim};
+use crate::{
+    IdentifierError, Interaction, RequestIdentifier, STACK_MAX, Shape, StackId, TraceParent,
+    TraceStateError,
+};
 
 /// Header of the request identifier.
 pub const REQUEST: &str = "selvedge-request";
@@ -15,8 +26,6 @@ pub const CALLER: &str = "selvedge-caller";
 pub const TRACEPARENT: &str = "traceparent";
 /// W3C Trace Context.
 pub const TRACESTATE: &str = "tracestate";
-
-use crate::{IdentifierError, Interaction, RequestIdentifier, Shape, TraceParent, TraceStateError};
 
 /// The identifying headers of one inbound request, as they came.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,6 +56,8 @@ pub struct Extracted {
     pub native_fault: Option<IdentifierError>,
     /// The `sv` member was refused.
     pub sv_fault: Option<TraceStateError>,
+    /// `tracestate` broke its grammar and was dropped whole (with `sv`).
+    pub tracestate_fault: bool,
     /// `traceparent` was there and malformed.
     pub traceparent_fault: bool,
     /// Native header and `traceparent` disagreed; the native one won.
@@ -55,12 +66,118 @@ pub struct Extracted {
     pub ignored_hop: bool,
 }
 
-/// Reads the headers. `continued`: whether a `traceparent` from this source may be continued
-/// (design: by default from private networks and loopback only).
+/// Trace flags of our own roots: sampled, and an origin whose low bytes are random.
+pub const FLAGS_OF_ROOT: u8 = FLAGS_KNOWN;
+
+/// Reads the headers. `continued`: whether identifiers from this source may be continued (design:
+/// by default from private networks and loopback only). From others the native header is not
+/// looked at, and `traceparent` becomes a link on a new root.
+///
+/// - The native header wins if its check holds. Where `traceparent` names the same origin and an
+///   interaction that begins as the native one, it gives the whole interaction id, the flags and
+///   the other members of `tracestate`. Else the two disagree: `traceparent` becomes a link (its
+///   flags and members are still passed on where only the interaction differs).
+/// - Without it, `traceparent` with a valid `sv` whose newest id is the parent-id gives the whole
+///   stack.
+/// - Where `sv`'s newest id is not the parent-id, at least one hop between passed `sv` on without
+///   adding itself. Then the identifier is `sv`'s, advanced by the parent-id, as if exactly one
+///   hop had done so: the depth is a lower bound, and the two newest ids may not be neighbours
+///   (`ignored_hop`).
+/// - `traceparent` alone gives a stack of its parent-id at depth 1, also a lower bound.
 #[must_use]
 pub fn extract(headers: Headers<'_>, continued: bool, shape: Shape) -> Extracted {
-    let _ = (headers, continued, shape);
-    todo!("identity helper")
+    let mut out = Extracted {
+        flags: FLAGS_OF_ROOT,
+        ..Extracted::default()
+    };
+    let parent = headers
+        .traceparent
+        .map(|value| TraceParent::parse(trim(value)));
+    out.traceparent_fault = matches!(parent, Some(Err(_)));
+    let parent = parent.and_then(Result::ok);
+    if !continued {
+        out.link = parent;
+        return out;
+    }
+
+    let native = headers
+        .request
+        .map(|value| RequestIdentifier::parse(trim(value)));
+    if let Some(Err(fault)) = native {
+        out.native_fault = Some(fault);
+    }
+    // The specification: without a valid traceparent, tracestate is not looked at.
+    let state = parent
+        .and_then(|_| headers.tracestate)
+        .map(TraceState::parse);
+    out.tracestate_fault = state == Some(None);
+    let state = state.flatten().unwrap_or_default();
+
+    match (native.and_then(Result::ok), parent) {
+        (Some(native), parent) => continue_native(&mut out, native, parent, &state),
+        (None, Some(parent)) => continue_parent(&mut out, parent, &state, shape),
+        (None, None) => {}
+    }
+    out
+}
+
+/// The native identifier is there and whole.
+fn continue_native(
+    out: &mut Extracted,
+    native: RequestIdentifier,
+    parent: Option<TraceParent>,
+    state: &TraceState<'_>,
+) {
+    let own = native.own();
+    let same_origin = parent.filter(|p| p.origin == native.origin());
+    if let Some(parent) = same_origin {
+        out.flags = parent.flags;
+        out.tracestate = state.passed_on();
+    }
+    let same = same_origin.filter(|p| own.matches(&p.interaction.into()));
+    out.interaction = match same {
+        Some(parent) => Some(parent.interaction),
+        None => own.whole(),
+    };
+    if same.is_none() {
+        out.disagree = parent.is_some();
+        out.link = parent;
+    }
+    out.identifier = Some(native);
+}
+
+/// Only Trace Context is there.
+fn continue_parent(out: &mut Extracted, parent: TraceParent, state: &TraceState<'_>, shape: Shape) {
+    out.flags = parent.flags;
+    out.interaction = Some(parent.interaction);
+    out.tracestate = state.passed_on();
+    let sv = match state.sv.map(|value| sv::parse(value, parent.origin)) {
+        Some(Ok(sv)) => Some(sv),
+        Some(Err(fault)) => {
+            out.sv_fault = Some(fault);
+            None
+        }
+        None => None,
+    };
+    out.identifier = sv
+        .and_then(|sv| {
+            // The member does not say its sender's k: at least what it holds.
+            let k = (sv.stack.len() as u8).max(shape.k.min(STACK_MAX as u8));
+            RequestIdentifier::from_parts(parent.origin, sv.depth, k, &sv.stack)
+        })
+        .map(|id| {
+            out.ignored_hop = !id.own().matches(&parent.interaction.into());
+            if out.ignored_hop {
+                id.advance(parent.interaction, shape)
+            } else {
+                id
+            }
+        })
+        .or_else(|| {
+            let own = StackId::of(parent.interaction, shape.width);
+            let k = shape.k.clamp(1, STACK_MAX as u8);
+            RequestIdentifier::from_parts(parent.origin, 1, k, &[own])
+        });
 }
 
 /// The header values of an outbound request.
@@ -75,7 +192,8 @@ pub struct Injected {
 }
 
 /// Writes the headers of an outbound request whose identifier is `identifier` and whose whole
-/// interaction id is `interaction`.
+/// interaction id is `interaction`, of which the identifier's own id is a prefix. `tracestate`:
+/// the other members, as [`extract`] gave them.
 #[must_use]
 pub fn inject(
     identifier: &RequestIdentifier,
@@ -83,6 +201,22 @@ pub fn inject(
     flags: u8,
     tracestate: Option<&str>,
 ) -> Injected {
-    let _ = (identifier, interaction, flags, tracestate);
-    todo!("identity helper")
+    let parent = TraceParent {
+        origin: identifier.origin(),
+        interaction,
+        flags,
+    };
+    let own = sv::encode(identifier);
+    let others = tracestate.unwrap_or_default();
+    let mut members = String::with_capacity(own.len() + 1 + others.len());
+    members.push_str(&own);
+    if let Some(others) = TraceState::parse(others.as_bytes()).and_then(|s| s.passed_on()) {
+        members.push(',');
+        members.push_str(&others);
+    }
+    Injected {
+        request: identifier.encode(),
+        traceparent: parent.text(),
+        tracestate: members,
+    }
 }

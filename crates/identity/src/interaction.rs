@@ -39,28 +39,53 @@ impl StackId {
         })
     }
 
+    /// The first `width` bytes of `bytes`; the rest is ignored. `width` is 1 to 8.
+    pub(crate) fn from_padded(bytes: [u8; 8], width: u8) -> Self {
+        Self {
+            bytes: masked(bytes, width),
+            width,
+        }
+    }
+
+    /// The known bytes, then zeros.
+    pub(crate) fn padded(&self) -> [u8; 8] {
+        self.bytes
+    }
+
     /// The id cut to `width` bytes (1 to 8; out of range is clamped).
     #[must_use]
     pub fn of(interaction: Interaction, width: u8) -> Self {
         let width = width.clamp(1, 8);
-        let mut bytes = *interaction.as_bytes();
-        bytes[usize::from(width)..].fill(0);
-        Self { bytes, width }
+        Self {
+            bytes: masked(*interaction.as_bytes(), width),
+            width,
+        }
     }
 
     /// The same id cut to at most `width` bytes.
     #[must_use]
     pub fn cut(self, width: u8) -> Self {
         let width = self.width.min(width.max(1));
-        let mut bytes = self.bytes;
-        bytes[usize::from(width)..].fill(0);
-        Self { bytes, width }
+        Self {
+            bytes: masked(self.bytes, width),
+            width,
+        }
     }
 
     /// The bytes that are known, 1 to 8.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.width)]
+    }
+
+    /// The interaction, where all 8 bytes are known (and not all zero).
+    #[must_use]
+    pub fn whole(&self) -> Option<Interaction> {
+        if self.width == 8 {
+            Interaction::from_bytes(self.bytes)
+        } else {
+            None
+        }
     }
 
     /// How many bytes are known.
@@ -102,6 +127,12 @@ impl fmt::Debug for StackId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// The first `width` bytes (1 to 8), then zeros.
+fn masked(bytes: [u8; 8], width: u8) -> [u8; 8] {
+    let mask = u64::MAX << (64 - 8 * u32::from(width));
+    (u64::from_be_bytes(bytes) & mask).to_be_bytes()
 }
 
 /// A request stack: the newest ids, oldest first; the last is the request's own.

@@ -1,4 +1,14 @@
 //! The request identifier: origin, depth, stack, check (D1, D2).
+//!
+//! Each request says where it stands in the call tree: whose tree (origin), how deep, and the
+//! newest k interaction ids on the way to it. A service that handles it *advances* the identifier
+//! for each call it makes. So a tree can be drawn even where whole services' logs are lost.
+//!
+//! The text form is drawn in `docs/formats/request-identifier.md`; reading and writing it is in
+//! [`text`]. Every identifier has one text only, and reading, advancing and writing allocate
+//! nothing: this is done for every call of a fleet.
+
+mod text;
 
 use arrayvec::ArrayString;
 use thiserror::Error;
@@ -93,11 +103,31 @@ impl RequestIdentifier {
     }
 
     /// The identifier of an outbound call made while handling this request (D2): same origin,
-    /// deeper by the shape's increment, the newest k-1 ids kept and `own` pushed.
+    /// deeper by the shape's increment (at most to [`DEPTH_MAX`]), the newest k-1 ids kept and
+    /// `own` pushed. `k` is the shape's, so a stack that came in longer is cut, and one that came
+    /// in shorter grows.
+    ///
+    /// Ids that came in narrower than the shape's width stay as they are (what is not known
+    /// cannot be made up); wider ones are cut to it: a service under pressure for bytes gets what
+    /// it asked for at once, and ids of different widths still match by prefix.
     #[must_use]
     pub fn advance(&self, own: Interaction, shape: Shape) -> Self {
-        let _ = (own, shape);
-        todo!("identity helper")
+        let k = shape.k.clamp(1, STACK_MAX as u8);
+        let kept = self.stack.len().min(usize::from(k) - 1);
+        let mut stack = Stack::new();
+        for id in &self.stack[self.stack.len() - kept..] {
+            stack.push(id.cut(shape.width));
+        }
+        stack.push(StackId::of(own, shape.width));
+        Self {
+            origin: self.origin,
+            depth: self
+                .depth
+                .saturating_add(shape.depth_increment)
+                .min(DEPTH_MAX),
+            k,
+            stack,
+        }
     }
 
     /// The root request's id.
@@ -130,18 +160,17 @@ impl RequestIdentifier {
         self.stack[self.stack.len() - 1]
     }
 
-    /// Reads the value of a `selvedge-request` header.
+    /// Reads the value of a `selvedge-request` header, without white space around it.
     ///
     /// # Errors
     /// See [`IdentifierError`].
     pub fn parse(value: &[u8]) -> Result<Self, IdentifierError> {
-        let _ = value;
-        todo!("identity helper")
+        text::parse(value)
     }
 
     /// The value of the `selvedge-request` header, on the stack.
     #[must_use]
     pub fn encode(&self) -> ArrayString<{ Self::TEXT_MAX }> {
-        todo!("identity helper")
+        text::encode(self)
     }
 }

@@ -1,27 +1,25 @@
-//! W3C Trace Context: `traceparent`, and the `sv` member of `tracestate` (E2).
+//! W3C Trace Context: `traceparent`, `tracestate`, and our member `sv` of the latter (E2).
+//!
+//! The same identifier as in the native header, in a form that services which only speak
+//! OpenTelemetry pass on unchanged: `traceparent` says the origin and this request's own
+//! interaction, `sv` says depth and stack.
 
-use thiserror::Error;
+mod parent;
+mod state;
+pub(crate) mod sv;
 
-use crate::{Interaction, Origin};
+pub use parent::{TraceParent, TraceParentError};
+pub use state::TraceState;
+pub use sv::TraceStateError;
 
-/// A `traceparent` header: origin, the interaction of this hop, flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceParent {
-    /// The trace-id.
-    pub origin: Origin,
-    /// The parent-id: the call that this request is.
-    pub interaction: Interaction,
-    /// Bit 0 sampled, bit 1 random.
-    pub flags: u8,
-}
+/// The bits of the trace flags that we know: 0 sampled, 1 random. Others are not passed on, as
+/// the specification asks.
+pub(crate) const FLAGS_KNOWN: u8 = 0b11;
 
-/// Why an `sv` member was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum TraceStateError {
-    /// Not of the form.
-    #[error("malformed sv member")]
-    Malformed,
-    /// The check does not hold.
-    #[error("damaged sv member")]
-    Damaged,
+/// The same text without the optional white space of HTTP (space, tab) around it.
+pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
 }

@@ -1,8 +1,14 @@
 //! Text and number forms that the identifiers share: hex, URL-safe base64 without padding,
-//! variable-width base64 numbers, and serde as text.
+//! numbers of variable length, the check, and serde as text.
 
-use arrayvec::ArrayString;
+pub(crate) mod base64;
+pub(crate) mod check;
+mod hex;
+pub(crate) mod varint;
+
 use thiserror::Error;
+
+pub(crate) use hex::{hex_u64, parse_hex, parse_hex_u64, push_hex, write_hex};
 
 /// A text that is not the identifier it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -15,44 +21,6 @@ impl ParseIdError {
     pub(crate) fn new(what: &'static str) -> Self {
         Self { what }
     }
-}
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
-/// Appends `bytes` in lower-case hex. The caller has sized the string.
-pub(crate) fn push_hex<const N: usize>(out: &mut ArrayString<N>, bytes: &[u8]) {
-    for byte in bytes {
-        out.push(HEX[usize::from(byte >> 4)] as char);
-        out.push(HEX[usize::from(byte & 15)] as char);
-    }
-}
-
-/// Reads exactly `out.len()` bytes of lower-case hex.
-pub(crate) fn parse_hex(text: &[u8], out: &mut [u8]) -> Option<()> {
-    if text.len() != out.len() * 2 {
-        return None;
-    }
-    let digit = |b: u8| match b {
-        b'0'..=b'9' => Some(b - b'0'),
-        b'a'..=b'f' => Some(b - b'a' + 10),
-        _ => None,
-    };
-    for (pair, byte) in text.chunks_exact(2).zip(out) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(())
-}
-
-pub(crate) fn hex_u64(value: u64) -> ArrayString<16> {
-    let mut out = ArrayString::new();
-    push_hex(&mut out, &value.to_be_bytes());
-    out
-}
-
-pub(crate) fn parse_hex_u64(text: &[u8]) -> Option<u64> {
-    let mut bytes = [0; 8];
-    parse_hex(text, &mut bytes)?;
-    Some(u64::from_be_bytes(bytes))
 }
 
 /// Serialises a type by its `Display` and deserialises it by its `FromStr`.

@@ -1,0 +1,10 @@
+//! What a key is used for. Each purpose gets a key of its own, derived from the fleet's, so a
+//! code made for one is worth nothing for another. Purposes are constants, never made of input
+//! (BLAKE3's rule for its contexts); a changed protocol takes a new one.
+
+/// Session tokens.
+pub const SESSION: &str = "selvedge 2026-11 session token";
+/// Client tokens.
+pub const CLIENT: &str = "selvedge 2026-11 client token";
+/// Links of the bus: who may join the back-end network.
+pub const BUS: &str = "selvedge 2026-11 bus link";
