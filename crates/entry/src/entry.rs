@@ -26,6 +26,18 @@ pub enum Direction {
     Internal,
 }
 
+impl Direction {
+    /// `inbound`, `outbound` or `internal`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Outcome {
@@ -38,6 +50,29 @@ pub enum Outcome {
     /// Nobody wrote how it ended: the server stopped first, or it is still going on.
     #[default]
     Unknown,
+}
+
+impl Outcome {
+    /// What an HTTP status says; 0 (none came) is an error.
+    #[must_use]
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            1..400 => Self::Ok,
+            400..500 => Self::Refused,
+            _ => Self::Error,
+        }
+    }
+
+    /// `ok`, `refused`, `error` or `unknown`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Refused => "refused",
+            Self::Error => "error",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// What a session's action follows: a head of its request, or its request's action before it.
@@ -71,6 +106,20 @@ pub struct Data {
 }
 
 impl Data {
+    /// The name of the field that holds a request's method.
+    pub const METHOD: &'static str = "method";
+    /// The name of the field that holds a request's path, as it was asked for.
+    pub const PATH: &'static str = "path";
+
+    /// The first field of that name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields
+            .iter()
+            .find(|(key, _)| &**key == name)
+            .map(|(_, value)| &**value)
+    }
+
     /// Whether nothing was kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -212,6 +261,16 @@ impl Entry {
             counter,
             server: self.position.server.clone(),
         })
+    }
+
+    /// Its status: the answer's, 0 where there was none (yet).
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match (&self.closing, &self.effect) {
+            (Some(closing), _) => closing.status,
+            (None, Some((_, effect))) => effect.status,
+            (None, None) => 0,
+        }
     }
 
     /// How it ended, as far as is known.

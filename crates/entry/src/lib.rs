@@ -7,14 +7,17 @@
 //!
 //! Requirements: A5, A7, A9, D6.
 
+mod codec;
 mod entry;
 mod fold;
+mod json;
 mod record;
 mod time;
+mod wire;
 
 pub use entry::{
     Call, Closing, Data, Direction, Effect, Entry, Fields, Follow, Link, Opening, Outcome, Text,
 };
-pub use fold::Fold;
+pub use fold::{Fold, fold_all};
 pub use record::{Record, RecordError};
-pub use time::Timestamp;
+pub use time::{Timestamp, TimestampError};
