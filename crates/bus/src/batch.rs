@@ -74,3 +74,36 @@ pub struct Extent {
     /// The sequence after the last durable record.
     pub end: u64,
 }
+
+/// Cuts a batch into parts that each cost at most `cost_max`, or hold one record.
+pub(crate) fn split(batch: Batch, cost_max: usize) -> Vec<Batch> {
+    if batch.cost() <= cost_max {
+        return vec![batch];
+    }
+    let mut parts = Vec::new();
+    let mut part = Batch {
+        server: batch.server.clone(),
+        epoch: batch.epoch,
+        first: batch.first,
+        records: Vec::new(),
+    };
+    let mut cost = 0;
+    for (index, record) in batch.records.into_iter().enumerate() {
+        let more = record.len() + size_of::<Bytes>();
+        if cost + more > cost_max && !part.records.is_empty() {
+            let first = batch.first.saturating_add(index as u64);
+            let next = Batch {
+                server: part.server.clone(),
+                epoch: part.epoch,
+                first,
+                records: Vec::new(),
+            };
+            parts.push(std::mem::replace(&mut part, next));
+            cost = 0;
+        }
+        cost += more;
+        part.records.push(record);
+    }
+    parts.push(part);
+    parts
+}

@@ -1,14 +1,19 @@
 //! The back-end network (B2, B10): each server announces its journal, every other follows it.
 //!
-//! [`Bus`] is the contract; the hub is the embedded implementation, for parts of the same process
+//! [`Bus`] is the contract; [`Hub`] is the embedded implementation, for parts of the same process
 //! and over TCP for others. The bus carries opaque records and knows nothing of entries.
 
 mod batch;
 mod contract;
 mod error;
 mod event;
+mod hub;
+mod metrics;
+pub mod testing;
 
 pub use batch::{Batch, Extent};
 pub use contract::{Bus, Events, Publisher, Source, SourceRead, Start, Subscribe, Subscription};
 pub use error::{BusError, SourceError};
 pub use event::Event;
+pub use hub::{Hub, HubOptions};
+pub use metrics::{HubMetrics, JournalStatus};

@@ -1,0 +1,155 @@
+//! Where a subscriber stands in one journal, and what it gets next. Pure.
+//!
+//! The rule: a cursor walks the journal's epochs in the order of writing and each epoch's
+//! sequences from first to end. What it meets is either in the ring (delivered), or at the owner
+//! (read from there), or nowhere any more (a gap), or not there yet (wait).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use selvedge_identity::Epoch;
+use tokio::time::Instant;
+
+use super::journal::{JournalState, Shared};
+use crate::Event;
+
+/// Where a subscriber stands in a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nowhere yet; begins at the oldest record that the owner has.
+    Oldest,
+    /// Nowhere yet; begins at the first record of the epoch being written.
+    Epoch,
+    /// Resumes at a position that the hub has not looked up yet.
+    Named(Epoch, u64),
+    /// The next record wanted.
+    At(Epoch, u64),
+}
+
+/// What a subscriber gets next of a journal.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// A batch of the ring, all of it.
+    Whole(Arc<Shared>),
+    /// A batch of the ring, from this sequence on.
+    Tail(Arc<Shared>, u64),
+    /// Records that are nowhere any more.
+    Gap { epoch: Epoch, from: u64, to: u64 },
+    /// To be read from the owner: records from `from` on, and none at or after `limit`.
+    Refill { epoch: Epoch, from: u64, limit: u64 },
+    /// Nothing before this instant.
+    Due(Instant),
+    /// Nothing until something changes.
+    Idle,
+}
+
+impl JournalState {
+    /// Takes one step from `place`, which moves on behind what is delivered or reported missing;
+    /// before a refill it stays, and the result moves it.
+    pub(crate) fn step(&self, place: &mut Place, now: Instant, delay: Duration) -> Step {
+        if let Some(step) = self.settle(place) {
+            return step;
+        }
+        let Place::At(mut epoch, mut sequence) = *place else {
+            return Step::Idle;
+        };
+        let Some(mut index) = self.index_of(epoch) else {
+            return Step::Idle;
+        };
+        loop {
+            let known = self.epochs[index];
+            let mut limit = known.end;
+            if let Some(item) = self.ring_after(index, sequence) {
+                let batch = &item.shared.batch;
+                if batch.epoch == epoch {
+                    if batch.first <= sequence {
+                        let due = item.announced + delay;
+                        if due > now {
+                            *place = Place::At(epoch, sequence);
+                            return Step::Due(due);
+                        }
+                        *place = Place::At(epoch, batch.end());
+                        let shared = Arc::clone(&item.shared);
+                        return if batch.first == sequence {
+                            Step::Whole(shared)
+                        } else {
+                            Step::Tail(shared, sequence)
+                        };
+                    }
+                    limit = batch.first;
+                }
+            }
+            if sequence < limit {
+                let had_from = if known.at_owner { known.first } else { limit };
+                if sequence < had_from {
+                    let to = had_from.min(limit);
+                    *place = Place::At(epoch, to);
+                    return Step::Gap {
+                        epoch,
+                        from: sequence,
+                        to,
+                    };
+                }
+                *place = Place::At(epoch, sequence);
+                if self.owner.is_none() {
+                    return Step::Idle;
+                }
+                let due = self.extents_at + delay;
+                if due > now {
+                    return Step::Due(due);
+                }
+                return Step::Refill {
+                    epoch,
+                    from: sequence,
+                    limit,
+                };
+            }
+            let Some(next) = self.epochs.get(index + 1) else {
+                *place = Place::At(epoch, sequence);
+                return Step::Idle;
+            };
+            index += 1;
+            epoch = next.epoch;
+            sequence = 0;
+        }
+    }
+
+    /// Turns a place that was asked for into a position, once the journal's epochs are known.
+    fn settle(&self, place: &mut Place) -> Option<Step> {
+        let (Some(oldest), Some(newest)) = (self.epochs.first(), self.epochs.last()) else {
+            return (!matches!(place, Place::At(..))).then_some(Step::Idle);
+        };
+        match *place {
+            Place::At(..) => {}
+            Place::Oldest => *place = Place::At(oldest.epoch, oldest.first),
+            Place::Epoch => *place = Place::At(newest.epoch, newest.first),
+            Place::Named(epoch, sequence) if self.index_of(epoch).is_some() => {
+                *place = Place::At(epoch, sequence);
+            }
+            Place::Named(epoch, sequence) => {
+                // The owner no longer knows it: go on with the epoch after it. A counter that is
+                // nowhere surpassed means that the counting began anew (a lost disk).
+                let next = self
+                    .epochs
+                    .iter()
+                    .find(|known| known.epoch.counter > epoch.counter)
+                    .unwrap_or(oldest);
+                *place = Place::At(next.epoch, 0);
+                if sequence < Event::UNKNOWN_END {
+                    return Some(Step::Gap {
+                        epoch,
+                        from: sequence,
+                        to: Event::UNKNOWN_END,
+                    });
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether the source's word that an epoch holds nothing at a position is final: the epoch
+    /// has a successor. (Of the epoch being written, more may be on its way.)
+    pub(crate) fn has_ended(&self, epoch: Epoch) -> bool {
+        self.epochs.last().is_some_and(|known| known.epoch != epoch)
+    }
+}

@@ -1,0 +1,218 @@
+//! What the hub knows of one journal: its epochs and their ends, a ring of recent batches, its
+//! owner. Pure state; the caller holds the lock and gives the time.
+//!
+//! The ring is only a cache: sorted, bounded in bytes, and allowed to have holes. What a
+//! subscriber needs and the ring has not is read from the owner.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use selvedge_identity::{Epoch, ServerName};
+use tokio::time::Instant;
+
+use crate::{Batch, Extent, Source};
+
+/// A batch as all subscribers share it, with its encoded form once a link needed one.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) batch: Batch,
+    /// The body of a batch frame and the checksum over it.
+    pub(crate) body: OnceLock<(Bytes, u32)>,
+}
+
+impl Shared {
+    pub(crate) fn new(batch: Batch) -> Arc<Self> {
+        Arc::new(Self {
+            batch,
+            body: OnceLock::new(),
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct RingItem {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) announced: Instant,
+}
+
+/// One epoch, as far as the hub knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) epoch: Epoch,
+    /// The first record that the owner had when it last said.
+    pub(crate) first: u64,
+    /// After the last record that was announced or that the owner said it has.
+    pub(crate) end: u64,
+    /// Whether the owner, when it last said, had it at all.
+    pub(crate) at_owner: bool,
+}
+
+pub(crate) struct Owner {
+    /// Tells this ownership from earlier and later ones.
+    pub(crate) generation: u64,
+    /// The owner's link, for people.
+    pub(crate) link: String,
+    /// The program behind the link: the same one may take its name over from a link of its own
+    /// that the hub does not know to be dead yet.
+    pub(crate) instance: Option<[u8; 16]>,
+    pub(crate) source: Arc<dyn Source>,
+}
+
+pub(crate) struct JournalState {
+    pub(crate) server: ServerName,
+    /// In the order of writing.
+    pub(crate) epochs: Vec<Known>,
+    /// Sorted by (epoch, sequence), without overlaps.
+    pub(crate) ring: VecDeque<RingItem>,
+    ring_cost: usize,
+    /// When the owner last said that it has more than was announced.
+    pub(crate) extents_at: Instant,
+    pub(crate) owner: Option<Owner>,
+    /// Grows with every change of presence or of the present owner's epoch.
+    pub(crate) presence: u64,
+}
+
+impl JournalState {
+    pub(crate) fn new(server: ServerName, now: Instant) -> Self {
+        Self {
+            server,
+            epochs: Vec::new(),
+            ring: VecDeque::new(),
+            ring_cost: 0,
+            extents_at: now,
+            owner: None,
+            presence: 0,
+        }
+    }
+
+    /// The epoch being written, if its writer is present.
+    pub(crate) fn present_epoch(&self) -> Option<Epoch> {
+        self.owner.as_ref()?;
+        self.epochs.last().map(|known| known.epoch)
+    }
+
+    /// Where an epoch stands in the order of writing. Nearly always the last, so searched from
+    /// the back.
+    pub(crate) fn index_of(&self, epoch: Epoch) -> Option<usize> {
+        self.epochs.iter().rposition(|known| known.epoch == epoch)
+    }
+
+    /// Takes what the owner says it has. Epochs that only the hub knows (past retention, lost with
+    /// a disk, volatile) keep their place behind the one they followed.
+    pub(crate) fn merge(&mut self, extents: &[Extent], now: Instant) {
+        let before = self.epochs.last().map(|known| known.epoch);
+        let mut merged: Vec<Known> = Vec::with_capacity(extents.len() + 1);
+        for extent in extents {
+            if extent.first > extent.end || merged.iter().any(|k| k.epoch == extent.epoch) {
+                continue; // a source's mistake; the rest of what it says is still of use
+            }
+            let known_end = self.index_of(extent.epoch).map(|i| self.epochs[i].end);
+            if known_end.is_none_or(|end| end < extent.end) {
+                self.extents_at = now;
+            }
+            merged.push(Known {
+                epoch: extent.epoch,
+                first: extent.first,
+                end: extent.end.max(known_end.unwrap_or(0)),
+                at_owner: true,
+            });
+        }
+        let mut place = 0;
+        for old in &self.epochs {
+            match merged.iter().position(|k| k.epoch == old.epoch) {
+                Some(index) => place = index + 1,
+                None => {
+                    merged.insert(
+                        place,
+                        Known {
+                            at_owner: false,
+                            ..*old
+                        },
+                    );
+                    place += 1;
+                }
+            }
+        }
+        self.epochs = merged;
+        if self.epochs.last().map(|known| known.epoch) != before {
+            self.presence += 1;
+        }
+        debug_assert!(self.ring_is_sorted());
+    }
+
+    /// Takes an announced batch. What the ring has already, or could only hold out of order, is
+    /// left out.
+    pub(crate) fn announce(&mut self, shared: &Arc<Shared>, now: Instant, ring_bytes_max: usize) {
+        let batch = &shared.batch;
+        let index = match self.index_of(batch.epoch) {
+            Some(index) => index,
+            None => {
+                self.epochs.push(Known {
+                    epoch: batch.epoch,
+                    first: 0,
+                    end: 0,
+                    at_owner: true,
+                });
+                self.presence += 1;
+                self.epochs.len() - 1
+            }
+        };
+        let known = &mut self.epochs[index];
+        known.end = known.end.max(batch.end());
+        known.at_owner = true;
+        let shared = match self.ring.back().map(|last| &last.shared.batch) {
+            None => Arc::clone(shared),
+            Some(last) if last.epoch == batch.epoch => {
+                if batch.first >= last.end() {
+                    Arc::clone(shared)
+                } else {
+                    match batch.slice(last.end(), u64::MAX) {
+                        Some(rest) => Shared::new(rest),
+                        None => return,
+                    }
+                }
+            }
+            Some(last) => match self.index_of(last.epoch) {
+                Some(last) if last > index => return,
+                _ => Arc::clone(shared),
+            },
+        };
+        self.ring_cost += shared.batch.cost();
+        self.ring.push_back(RingItem {
+            shared,
+            announced: now,
+        });
+        while self.ring_cost > ring_bytes_max && self.ring.len() > 1 {
+            if let Some(oldest) = self.ring.pop_front() {
+                self.ring_cost -= oldest.shared.batch.cost();
+            }
+        }
+    }
+
+    /// The first batch in the ring that ends after a position.
+    pub(crate) fn ring_after(&self, index: usize, sequence: u64) -> Option<&RingItem> {
+        let at = self.ring.partition_point(|item| {
+            let batch = &item.shared.batch;
+            match self.index_of(batch.epoch) {
+                Some(other) if other == index => batch.end() <= sequence,
+                Some(other) => other < index,
+                None => true,
+            }
+        });
+        self.ring.get(at)
+    }
+
+    /// What the ring holds, in bytes.
+    pub(crate) fn ring_cost(&self) -> usize {
+        self.ring_cost
+    }
+
+    fn ring_is_sorted(&self) -> bool {
+        let key = |item: &RingItem| {
+            let batch = &item.shared.batch;
+            (self.index_of(batch.epoch), batch.first)
+        };
+        self.ring.iter().is_sorted_by_key(key)
+    }
+}

@@ -1,0 +1,350 @@
+//! The embedded hub (B10): in memory for the parts of one process, over TCP for others.
+//!
+//! For each journal it keeps the epochs with their ends and a bounded ring of recent batches.
+//! Subscribers walk over these by cursors of their own and are told by one version number that
+//! something changed; what fell out of the ring is read from the owner. So the hub's memory is
+//! bounded by its journals, whatever its subscribers do, and it holds nothing that a restart could
+//! lose.
+
+mod cursor;
+mod journal;
+mod subscription;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use selvedge_identity::{Epoch, ServerName};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::metrics::Counters;
+use crate::{
+    Batch, Bus, BusError, Extent, HubMetrics, JournalStatus, Publisher, Source, Start, Subscribe,
+    Subscription,
+};
+pub(crate) use journal::Shared;
+use journal::{JournalState, Owner};
+pub(crate) use subscription::{Begin, HubSubscription, Item};
+
+/// Batches above this are cut before they go into a ring or a frame.
+pub(crate) const BATCH_BYTES_MAX: usize = 512 * 1024;
+
+/// How a hub is set up.
+#[derive(Clone, Debug)]
+pub struct HubOptions {
+    /// Recent records kept of each journal, in bytes. (Twice that, at most, where journals of the
+    /// hub's own process are also followed over TCP.)
+    pub ring_bytes: usize,
+    /// Every delivery happens at least this much after its announcement: a slow network for
+    /// tests. Records that leave the ring within the delay may come earlier.
+    pub delay: Duration,
+    /// The most journals it takes.
+    pub journals_max: usize,
+    /// The most subscriptions at a time.
+    pub subscriptions_max: usize,
+}
+
+impl Default for HubOptions {
+    fn default() -> Self {
+        Self {
+            ring_bytes: 4 * 1024 * 1024,
+            delay: Duration::ZERO,
+            journals_max: 4096,
+            subscriptions_max: 4096,
+        }
+    }
+}
+
+/// The embedded bus. Cloning gives another handle on the same one.
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+impl Hub {
+    /// A hub with no journals yet.
+    #[must_use]
+    pub fn new(options: HubOptions) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                options,
+                state: Mutex::new(State::default()),
+                version: watch::Sender::new(0),
+                counters: Counters::default(),
+            }),
+        }
+    }
+
+    /// What it counted.
+    #[must_use]
+    pub fn metrics(&self) -> HubMetrics {
+        self.inner.counters.snapshot()
+    }
+
+    /// The journals it knows, by name.
+    #[must_use]
+    pub fn journals(&self) -> Vec<JournalStatus> {
+        let state = self.inner.state();
+        let mut all: Vec<_> = state
+            .journals
+            .iter()
+            .map(|journal| JournalStatus {
+                server: journal.server.clone(),
+                present: journal.owner.is_some(),
+                epochs: journal.epochs.iter().map(|k| (k.epoch, k.end)).collect(),
+                ring_bytes: journal.ring_cost(),
+            })
+            .collect();
+        all.sort_by(|a, b| a.server.cmp(&b.server));
+        all
+    }
+
+    /// Stops it: every subscription ends, every publisher is told [`BusError::Closed`].
+    pub fn stop(&self) {
+        self.inner.state().stopped = true;
+        self.inner.changed();
+    }
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self::new(HubOptions::default())
+    }
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub")
+            .field("options", &self.inner.options)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Bus for Hub {
+    async fn join(&self, source: Arc<dyn Source>) -> Result<Box<dyn Publisher>, BusError> {
+        let server = source.server();
+        let link = "this process".to_owned();
+        let claim = self.inner.claim(&server, link, None, Arc::clone(&source))?;
+        self.inner.extents(claim, &source.epochs());
+        Ok(Box::new(HubPublisher {
+            inner: Arc::clone(&self.inner),
+            server,
+            claim,
+            source,
+        }))
+    }
+
+    async fn subscribe(&self, request: Subscribe) -> Result<Subscription, BusError> {
+        let begin = match request.start {
+            Start::Oldest => Begin::Oldest,
+            Start::Now => Begin::Now,
+        };
+        let (subscription, _) = self.inner.subscribe(request, begin)?;
+        Ok(Subscription::new(Box::new(subscription)))
+    }
+}
+
+/// An owner in the hub's own process.
+struct HubPublisher {
+    inner: Arc<Inner>,
+    server: ServerName,
+    claim: Claim,
+    source: Arc<dyn Source>,
+}
+
+#[async_trait]
+impl Publisher for HubPublisher {
+    async fn announce(&self, batch: Batch) -> Result<(), BusError> {
+        if batch.server != self.server {
+            return Err(BusError::WrongServer {
+                owned: self.server.clone(),
+                announced: batch.server,
+            });
+        }
+        if !self.inner.knows(self.claim, batch.epoch) {
+            // A new epoch: the end of the one before counts as announced too.
+            self.inner.extents(self.claim, &self.source.epochs());
+        }
+        for part in crate::batch::split(batch, BATCH_BYTES_MAX) {
+            self.inner.announce(self.claim, &Shared::new(part))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for HubPublisher {
+    fn drop(&mut self) {
+        self.inner.leave(self.claim);
+    }
+}
+
+/// One ownership of a journal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    journal: usize,
+    generation: u64,
+}
+
+pub(crate) struct Inner {
+    pub(crate) options: HubOptions,
+    state: Mutex<State>,
+    /// Grows with every change; subscribers wait on it.
+    pub(crate) version: watch::Sender<u64>,
+    pub(crate) counters: Counters,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// Only ever appended to: subscribers' cursors go by index.
+    pub(crate) journals: Vec<JournalState>,
+    by_server: HashMap<ServerName, usize>,
+    generations: u64,
+    pub(crate) stopped: bool,
+}
+
+impl Inner {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here is left half done by a panic, so a poisoned lock is still good.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changed(&self) {
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Makes `link` the owner of `server`'s journal.
+    pub(crate) fn claim(
+        &self,
+        server: &ServerName,
+        link: String,
+        instance: Option<[u8; 16]>,
+        source: Arc<dyn Source>,
+    ) -> Result<Claim, BusError> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        if state.stopped {
+            return Err(BusError::Closed);
+        }
+        let index = match state.by_server.get(server) {
+            Some(&index) => index,
+            None => {
+                if state.journals.len() >= self.options.journals_max {
+                    return Err(BusError::Full {
+                        what: "journals",
+                        limit: self.options.journals_max,
+                    });
+                }
+                let journal = JournalState::new(server.clone(), Instant::now());
+                state.journals.push(journal);
+                state
+                    .by_server
+                    .insert(server.clone(), state.journals.len() - 1);
+                state.journals.len() - 1
+            }
+        };
+        let journal = &mut state.journals[index];
+        if let Some(owner) = &journal.owner
+            && (instance.is_none() || owner.instance != instance)
+        {
+            self.counters.names_refused.add(1);
+            return Err(BusError::NameTaken {
+                server: server.clone(),
+                owner: owner.link.clone(),
+            });
+        }
+        state.generations += 1;
+        journal.owner = Some(Owner {
+            generation: state.generations,
+            link,
+            instance,
+            source,
+        });
+        journal.presence += 1;
+        Ok(Claim {
+            journal: index,
+            generation: state.generations,
+        })
+    }
+
+    fn owned(state: &mut State, claim: Claim) -> Option<&mut JournalState> {
+        let journal = state.journals.get_mut(claim.journal)?;
+        let owner = journal.owner.as_ref()?;
+        (owner.generation == claim.generation).then_some(journal)
+    }
+
+    /// Takes what the owner says it has.
+    pub(crate) fn extents(&self, claim: Claim, extents: &[Extent]) {
+        if let Some(journal) = Self::owned(&mut self.state(), claim) {
+            journal.merge(extents, Instant::now());
+        }
+        self.changed();
+    }
+
+    fn knows(&self, claim: Claim, epoch: Epoch) -> bool {
+        self.state().journals[claim.journal]
+            .index_of(epoch)
+            .is_some()
+    }
+
+    pub(crate) fn announce(&self, claim: Claim, shared: &Arc<Shared>) -> Result<(), BusError> {
+        if shared.batch.records.is_empty() {
+            return Ok(());
+        }
+        {
+            let mut state = self.state();
+            if state.stopped {
+                return Err(BusError::Closed);
+            }
+            let Some(journal) = Self::owned(&mut state, claim) else {
+                return Err(BusError::NotOwner {
+                    server: shared.batch.server.clone(),
+                });
+            };
+            journal.announce(shared, Instant::now(), self.options.ring_bytes);
+        }
+        self.counters
+            .announced
+            .add(shared.batch.records.len() as u64);
+        self.changed();
+        Ok(())
+    }
+
+    pub(crate) fn leave(&self, claim: Claim) {
+        if let Some(journal) = Self::owned(&mut self.state(), claim) {
+            journal.owner = None;
+            journal.presence += 1;
+        }
+        self.changed();
+    }
+
+    /// A subscription, and the positions that it begins at where these are settled already.
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        request: Subscribe,
+        begin: Begin,
+    ) -> Result<(HubSubscription, Vec<(ServerName, Epoch, u64)>), BusError> {
+        let limit = self.options.subscriptions_max;
+        let state = self.state();
+        if state.stopped {
+            return Err(BusError::Closed);
+        }
+        if self.counters.subscriptions.get() >= limit as u64 {
+            return Err(BusError::Full {
+                what: "subscriptions",
+                limit,
+            });
+        }
+        let named = request
+            .from
+            .into_iter()
+            .map(|p| (p.server, (p.epoch, p.sequence)))
+            .collect();
+        let subscription =
+            HubSubscription::new(Arc::clone(self), &state, named, begin, request.skip);
+        let positions = subscription.positions(&state);
+        Ok((subscription, positions))
+    }
+}

@@ -1,0 +1,377 @@
+//! A subscriber's walk over all journals.
+//!
+//! It takes what it needs out of the rings when it is asked for the next event, by its own
+//! cursors: nothing is queued on its behalf, so a slow subscriber costs nothing. Reads from
+//! owners run beside: one slow owner does not hold up the other journals.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use selvedge_identity::{Epoch, ServerName};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::cursor::{Place, Step};
+use super::journal::{JournalState, Shared};
+use super::{Inner, State};
+use crate::{Batch, Event, Events, SourceError, SourceRead};
+
+/// How many events are taken from one journal before the next has its turn.
+const TURN: usize = 32;
+/// Bytes asked of an owner at once.
+const REFILL_BYTES: usize = 256 * 1024;
+/// Reads from owners that one subscriber has going at once.
+const REFILLS_MAX: usize = 8;
+/// Wait before a failed read is tried again: doubled up to the maximum.
+const RETRY_MIN: Duration = Duration::from_millis(25);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// An event that may still be shared with others.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Shared(Arc<Shared>),
+    Event(Event),
+}
+
+pub(crate) struct HubSubscription {
+    inner: Arc<Inner>,
+    version: watch::Receiver<u64>,
+    /// Parallel to the hub's journals.
+    cursors: Vec<Cursor>,
+    named: HashMap<ServerName, (Epoch, u64)>,
+    begin: Place,
+    skip: Option<ServerName>,
+    ready: VecDeque<Item>,
+    refills: FuturesUnordered<Pin<Box<dyn Future<Output = Refilled> + Send>>>,
+    turn: usize,
+}
+
+struct Cursor {
+    place: Place,
+    skipped: bool,
+    presence_seen: u64,
+    present_seen: bool,
+    /// A read from the owner is under way.
+    refilling: bool,
+    retry_at: Option<Instant>,
+    failures: u32,
+    /// Has kept up with the ring since it last caught up.
+    live: bool,
+}
+
+/// A read from an owner, done.
+struct Refilled {
+    journal: usize,
+    server: ServerName,
+    epoch: Epoch,
+    from: u64,
+    limit: u64,
+    result: Result<SourceRead, SourceError>,
+}
+
+impl HubSubscription {
+    /// Made under the hub's lock, so that "now" is one instant for all journals.
+    pub(crate) fn new(
+        inner: Arc<Inner>,
+        state: &State,
+        named: HashMap<ServerName, (Epoch, u64)>,
+        begin: Begin,
+        skip: Option<ServerName>,
+    ) -> Self {
+        let version = inner.version.subscribe();
+        let mut subscription = Self {
+            inner,
+            version,
+            cursors: Vec::new(),
+            named,
+            begin: match begin {
+                Begin::Oldest => Place::Oldest,
+                Begin::Now | Begin::Epoch => Place::Epoch,
+            },
+            skip,
+            ready: VecDeque::new(),
+            refills: FuturesUnordered::new(),
+            turn: 0,
+        };
+        subscription.grow(state);
+        if begin == Begin::Now {
+            for (cursor, journal) in subscription.cursors.iter_mut().zip(&state.journals) {
+                if let (Place::Epoch, Some(last)) = (cursor.place, journal.epochs.last()) {
+                    cursor.place = Place::At(last.epoch, last.end);
+                }
+            }
+        }
+        subscription.inner.counters.subscriptions.add(1);
+        subscription
+    }
+
+    /// The positions that are settled already: where a subscriber that begins now begins.
+    pub(crate) fn positions(&self, state: &State) -> Vec<(ServerName, Epoch, u64)> {
+        self.cursors
+            .iter()
+            .zip(&state.journals)
+            .filter_map(|(cursor, journal)| match cursor.place {
+                Place::At(epoch, sequence) => Some((journal.server.clone(), epoch, sequence)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The next event, shared where it can be. Dropping the future loses nothing.
+    pub(crate) async fn next_item(&mut self) -> Option<Item> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                self.count(&item);
+                return Some(item);
+            }
+            tokio::task::consume_budget().await;
+            while let Some(Some(done)) = self.refills.next().now_or_never() {
+                self.take_refilled(done);
+            }
+            self.version.borrow_and_update();
+            let due = self.gather()?;
+            if !self.ready.is_empty() {
+                continue;
+            }
+            let due_in = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = self.version.changed() => changed.ok()?,
+                Some(done) = self.refills.next() => self.take_refilled(done),
+                () = due_in => {}
+            }
+        }
+    }
+
+    /// Takes what is there of each journal. Returns when to look again even if nothing changes;
+    /// `None` once the hub is stopped.
+    fn gather(&mut self) -> Option<Option<Instant>> {
+        let inner = Arc::clone(&self.inner);
+        let state = inner.state();
+        if state.stopped {
+            return None;
+        }
+        self.grow(&state);
+        let now = Instant::now();
+        let mut due: Option<Instant> = None;
+        let count = state.journals.len();
+        self.turn = self.turn.wrapping_add(1);
+        for offset in 0..count {
+            let index = (self.turn + offset) % count;
+            let wait = self.gather_journal(index, &state.journals[index], now);
+            due = [due, wait].into_iter().flatten().min();
+        }
+        Some(due)
+    }
+
+    fn gather_journal(
+        &mut self,
+        index: usize,
+        journal: &JournalState,
+        now: Instant,
+    ) -> Option<Instant> {
+        let cursor = &mut self.cursors[index];
+        if cursor.skipped {
+            return None;
+        }
+        if cursor.presence_seen != journal.presence {
+            cursor.presence_seen = journal.presence;
+            cursor.retry_at = None;
+            let server = journal.server.clone();
+            let event = match journal.present_epoch() {
+                Some(epoch) => Some(Event::Joined { server, epoch }),
+                None => cursor.present_seen.then_some(Event::Left { server }),
+            };
+            cursor.present_seen = matches!(event, Some(Event::Joined { .. }));
+            self.ready.extend(event.map(Item::Event));
+        }
+        if cursor.refilling {
+            return None;
+        }
+        if let Some(retry_at) = cursor.retry_at {
+            if retry_at > now {
+                return Some(retry_at);
+            }
+            cursor.retry_at = None;
+        }
+        for _ in 0..TURN {
+            let item = match journal.step(&mut cursor.place, now, self.inner.options.delay) {
+                Step::Whole(shared) => {
+                    cursor.live = true;
+                    Item::Shared(shared)
+                }
+                Step::Tail(shared, from) => {
+                    cursor.live = true;
+                    match shared.batch.slice(from, u64::MAX) {
+                        Some(batch) => Item::Event(Event::Batch(batch)),
+                        None => continue,
+                    }
+                }
+                Step::Gap { epoch, from, to } => Item::Event(Event::Gap {
+                    server: journal.server.clone(),
+                    epoch,
+                    from,
+                    to,
+                }),
+                Step::Refill { epoch, from, limit } => {
+                    if self.refills.len() >= REFILLS_MAX {
+                        return None; // one that ends brings us back here
+                    }
+                    let owner = journal.owner.as_ref()?;
+                    if std::mem::take(&mut cursor.live) {
+                        self.inner.counters.slow_subscribers.add(1);
+                    }
+                    cursor.refilling = true;
+                    let source = Arc::clone(&owner.source);
+                    let server = journal.server.clone();
+                    self.refills.push(Box::pin(async move {
+                        let result = source.read(epoch, from, REFILL_BYTES).await;
+                        Refilled {
+                            journal: index,
+                            server,
+                            epoch,
+                            from,
+                            limit,
+                            result,
+                        }
+                    }));
+                    return None;
+                }
+                Step::Due(due) => return Some(due),
+                Step::Idle => return None,
+            };
+            self.ready.push_back(item);
+        }
+        None
+    }
+
+    fn take_refilled(&mut self, done: Refilled) {
+        let Refilled {
+            journal,
+            server,
+            epoch,
+            from,
+            limit,
+            result,
+        } = done;
+        let cursor = &mut self.cursors[journal];
+        cursor.refilling = false;
+        let gap_to = match result {
+            Ok(SourceRead::Batch(batch)) => match fitting(&batch, &server, epoch, from, limit) {
+                Some(batch) => {
+                    cursor.failures = 0;
+                    cursor.place = Place::At(epoch, batch.end());
+                    self.inner.counters.refilled.add(batch.records.len() as u64);
+                    self.ready.push_back(Item::Event(Event::Batch(batch)));
+                    return;
+                }
+                None => Err("it gave other records than asked for".to_owned()),
+            },
+            Ok(SourceRead::Gap { to }) if to > from => Ok(to.min(limit)),
+            Ok(SourceRead::Gap { .. }) => Err("it gave an empty gap".to_owned()),
+            Ok(SourceRead::End) if self.inner.state().journals[journal].has_ended(epoch) => {
+                Ok(limit)
+            }
+            Ok(SourceRead::End) => Err("it has not yet what it announced".to_owned()),
+            Err(SourceError(reason)) => Err(reason),
+        };
+        match gap_to {
+            Ok(to) => {
+                cursor.failures = 0;
+                cursor.place = Place::At(epoch, to);
+                self.ready.push_back(Item::Event(Event::Gap {
+                    server,
+                    epoch,
+                    from,
+                    to,
+                }));
+            }
+            Err(reason) => {
+                self.inner.counters.source_failures.add(1);
+                let wait = RETRY_MIN * (1 << cursor.failures.min(6));
+                cursor.failures += 1;
+                cursor.retry_at = Some(Instant::now() + wait.min(RETRY_MAX));
+                tracing::debug!(%server, %epoch, from, reason, "journal read failed, trying again");
+            }
+        }
+    }
+
+    /// Gives each journal that appeared since a cursor.
+    fn grow(&mut self, state: &State) {
+        for journal in &state.journals[self.cursors.len()..] {
+            let place = match self.named.remove(&journal.server) {
+                Some((epoch, sequence)) => Place::Named(epoch, sequence),
+                None => self.begin,
+            };
+            self.cursors.push(Cursor {
+                place,
+                skipped: self.skip.as_ref() == Some(&journal.server),
+                presence_seen: 0,
+                present_seen: false,
+                refilling: false,
+                retry_at: None,
+                failures: 0,
+                live: false,
+            });
+        }
+    }
+
+    fn count(&self, item: &Item) {
+        let counters = &self.inner.counters;
+        match item {
+            Item::Shared(shared) => counters.delivered.add(shared.batch.records.len() as u64),
+            Item::Event(Event::Batch(batch)) => counters.delivered.add(batch.records.len() as u64),
+            Item::Event(Event::Gap { .. }) => counters.gaps.add(1),
+            Item::Event(_) => {}
+        }
+    }
+}
+
+/// Where a subscription begins in a journal that it names no position of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    Oldest,
+    Now,
+    /// As `Now`, of a subscription that was made earlier: a journal that is new to it appeared
+    /// since, so it begins with its epoch.
+    Epoch,
+}
+
+#[async_trait]
+impl Events for HubSubscription {
+    async fn next(&mut self) -> Option<Event> {
+        Some(match self.next_item().await? {
+            Item::Shared(shared) => Event::Batch(shared.batch.clone()),
+            Item::Event(event) => event,
+        })
+    }
+}
+
+impl Drop for HubSubscription {
+    fn drop(&mut self) {
+        self.inner.counters.subscriptions.sub(1);
+    }
+}
+
+/// What of a source's answer answers the question.
+fn fitting(
+    batch: &Batch,
+    server: &ServerName,
+    epoch: Epoch,
+    from: u64,
+    limit: u64,
+) -> Option<Batch> {
+    if batch.server != *server || batch.epoch != epoch || batch.first > from {
+        return None;
+    }
+    batch.slice(from, limit)
+}
