@@ -1,1 +1,89 @@
-fn main() {}
+//! The project's own commands: `cargo xtask test | check | bench | tidy | simulate | fuzz`.
+//!
+//! They need nothing but the Rust toolchain; what a test needs beyond it (a Debian package) they
+//! install where they may, and say so where they may not.
+
+mod bench;
+mod fuzz;
+mod longest;
+mod run;
+mod setup;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::run::{cargo, step};
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+  test [-- ARGS]        set up what tests need, and run every test
+  check                 formatting, clippy with warnings denied, tidy, docs, then test
+  bench [NAME ...]      run the benchmarks and print their ratios
+  tidy [--bless]        the rules of the tree: purity, the map, the crate graph
+  simulate [--seed S] [--seeds N] [--minutes M]
+                        run seeded fleets; a seed replays one
+  fuzz [--seconds N] [TARGET ...]
+                        run the fuzz targets (needs nightly and cargo-fuzz)";
+
+fn main() -> ExitCode {
+    match dispatch() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match args.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    match command {
+        "test" => test(rest),
+        "check" => check(),
+        "bench" => bench::bench(rest),
+        "tidy" => tidy::tidy(rest.iter().any(|arg| arg == "--bless")),
+        "simulate" => simulate(rest),
+        "fuzz" => fuzz::fuzz(rest),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("unknown command {other:?}\n{USAGE}"),
+    }
+}
+
+fn test(rest: &[String]) -> Result<()> {
+    setup::for_tests()?;
+    // The system tests run the program itself.
+    step("build the program", || {
+        cargo(&["build", "--package", "selvedge-cli", "--bin", "selvedge"])
+    })?;
+    let mut args = vec!["test", "--workspace"];
+    args.extend(rest.iter().map(String::as_str));
+    step("every test", || cargo(&args))
+}
+
+fn check() -> Result<()> {
+    step("formatting", || cargo(&["fmt", "--all", "--check"]))?;
+    step("tidy", || tidy::tidy(false))?;
+    step("clippy", || {
+        let mut args = vec!["clippy", "--workspace", "--all-targets", "--quiet"];
+        args.extend(["--", "--deny", "warnings"]);
+        cargo(&args)
+    })?;
+    step("docs", run::docs)?;
+    test(&[])?;
+    longest::print()
+}
+
+fn simulate(rest: &[String]) -> Result<()> {
+    let mut args = vec!["run", "--release", "--quiet", "--package", "selvedge-simulation"];
+    args.extend(["--bin", "simulate", "--"]);
+    args.extend(rest.iter().map(String::as_str));
+    cargo(&args)
+}

@@ -1,1 +1,39 @@
-//! What every server has: its journal, its memory of peers, its reporting agent.
+//! What every server of a fleet has: its journal, its memory of its peers, its reporting agent.
+//!
+//! Gateway, sidecar and SDK stand on it. It keeps the ordering rule (a request that its gateway
+//! called a server for becomes an action of its session, with an ordering id and what it follows),
+//! the identifiers of calls, the records of entries, the wait for what a client has seen (E6), and
+//! it announces its own journal on the back-end network and remembers everyone else's. It does
+//! not speak HTTP: it takes and gives header values.
+//!
+//! Requirements: A1, A2, A5, A7, A8, A9, B2, D2, D6, D7, E6.
+
+mod agent;
+mod clock;
+mod exchange;
+mod inbound;
+mod keep;
+mod late;
+mod memory;
+mod metrics;
+mod node;
+mod options;
+mod wait;
+
+pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
+pub use exchange::{Action, Answer, End, Exchange, Outbound, OutboundHeaders, outcome_of};
+pub use inbound::Inbound;
+pub use keep::Keep;
+pub use memory::{Memory, MemoryCounts};
+pub use metrics::{NodeCounts, NodeMetrics};
+pub use node::{Node, NodeError};
+pub use options::{MemoryOptions, NodeOptions, WaitOptions, private_networks};
+
+/// The one shared copy of a text that almost every entry holds, else a copy of its own.
+fn text(text: &str) -> selvedge_entry::Text {
+    use std::sync::LazyLock;
+    static COMMON: LazyLock<[selvedge_entry::Text; 6]> =
+        LazyLock::new(|| ["method", "path", "GET", "POST", "PUT", "DELETE"].map(Into::into));
+    let common = COMMON.iter().find(|common| &***common == text);
+    common.cloned().unwrap_or_else(|| text.into())
+}

@@ -1,0 +1,407 @@
+//! The command line (design section 11).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use selvedge_identity::{Origin, ServerName, SessionId};
+
+/// Balances requests over a fleet of servers, keeps every visit in true order, and rebuilds every
+/// request's call tree.
+#[derive(Debug, Parser)]
+#[command(name = "selvedge", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in one process: gateway, content servers, bus, repository, web page.
+    Up(Up),
+    /// Read a configuration file and say what is wrong with it.
+    Check(Check),
+    /// Show the call tree of a request.
+    Tree(Tree),
+    /// Show a visit's ordered actions over all servers.
+    Session(SessionArgs),
+    /// Find requests.
+    Search(Search),
+    /// Find the source of a request's error, and its critical path.
+    Diagnose(Diagnose),
+    /// Read a local journal.
+    Log(Log),
+    /// Be a client: a viewer's terminal.
+    Receiver(Receiver),
+    /// Run the load balancer with the log server and the bus hub in it.
+    Gateway(Gateway),
+    /// Run the proxy before a content server written in any language.
+    Sidecar(Sidecar),
+    /// Run one of the example shop's servers.
+    Content(Content),
+    /// Run the repository with the query API and the web page.
+    Repository(Repository),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Where journals, repository and keys are kept.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// A content server of yours (repeatable); a sidecar is put before each. Without any, the
+    /// example shop's servers are started.
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream: Vec<String>,
+    /// How many example content servers to start. [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) servers: Option<u16>,
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Take free ports instead of the usual ones.
+    #[arg(long)]
+    pub(crate) ephemeral: bool,
+    /// Write the addresses to this file, as JSON, once everything serves.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ports_file: Option<PathBuf>,
+    /// For tests: shift one server's clock, as in `content-2=+3600s` (repeatable).
+    #[arg(long, value_name = "SERVER=SKEW")]
+    pub(crate) test_clock_skew: Vec<ClockSkew>,
+    /// For tests: make one server answer more slowly, as in `content-2=200ms` (repeatable).
+    #[arg(long, value_name = "SERVER=DELAY")]
+    pub(crate) test_slow: Vec<Slow>,
+    /// For tests: delay everything on the bus, as in `500ms`.
+    #[arg(long, value_name = "DELAY", value_parser = duration)]
+    pub(crate) test_bus_delay: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+/// What every command that asks a running Selvedge, and prints, takes.
+#[derive(Debug, Args)]
+pub(crate) struct Asking {
+    /// The admin address of the running Selvedge.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8090")]
+    pub(crate) admin: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tree {
+    /// The request's origin.
+    pub(crate) origin: Origin,
+    /// Build it from these journals, instead of asking (repeatable).
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    pub(crate) from: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionArgs {
+    /// The visit's id.
+    pub(crate) id: SessionId,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diagnose {
+    /// The request's origin.
+    pub(crate) origin: Origin,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// Only requests that this service took part in.
+    #[arg(long)]
+    pub(crate) service: Option<String>,
+    /// Only requests with this operation, as in `POST /orders`.
+    #[arg(long)]
+    pub(crate) operation: Option<String>,
+    /// Only requests that took at least this long, as in `10ms`.
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) min_duration: Option<String>,
+    /// Only requests that took at most this long.
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) max_duration: Option<String>,
+    /// Only requests with an error.
+    #[arg(long)]
+    pub(crate) error: bool,
+    /// Only requests with this attribute, as in `region:north` (repeatable).
+    #[arg(long, value_name = "KEY:VALUE")]
+    pub(crate) attribute: Vec<String>,
+    /// Only requests with this flag, as in `inferred` (repeatable).
+    #[arg(long)]
+    pub(crate) flag: Vec<String>,
+    /// Only requests of this visit.
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    /// Only requests of this client.
+    #[arg(long, value_name = "ID")]
+    pub(crate) client: Option<String>,
+    /// Only requests that started at or after this time (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Only requests that started before this time (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// How many to list at most.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u32>,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// A journal's folder, or one of its files.
+    pub(crate) path: PathBuf,
+    /// Only entries of this visit.
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<SessionId>,
+    /// Print JSON, an entry a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Receiver {
+    #[command(subcommand)]
+    pub(crate) what: ReceiverCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReceiverCommand {
+    /// Browse the shop: look, order, vote; the visit goes on after a restart.
+    Browse(Browse),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Browse {
+    /// The gateway.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) gateway: String,
+    /// Where the visit is kept between runs.
+    #[arg(long, value_name = "FILE", default_value = "receiver.json")]
+    pub(crate) state: PathBuf,
+    /// How often to walk through the shop.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) rounds: u32,
+    /// How many requests may be in flight at once.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) concurrency: u32,
+    /// Print JSON, a request a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What a role of its own process needs to be part of a fleet.
+#[derive(Debug, Args)]
+pub(crate) struct Member {
+    /// The server's name, unique in the fleet.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<ServerName>,
+    /// Where its journal is kept (in `journals/NAME`).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The file with the keys that the fleet shares. [default: DATA/keys, made if it is missing]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys: Option<PathBuf>,
+    /// The bus hub's address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) bus: Option<SocketAddr>,
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Write the addresses to this file, as JSON, once everything serves.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ports_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Gateway {
+    /// A content server (repeatable).
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream: Vec<String>,
+    /// Where clients connect. [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where the bus hub in the gateway listens, apart from the clients. [default: 127.0.0.1:7600]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) bus_listen: Option<SocketAddr>,
+    /// Where its own health and metrics are served; with `--repository`, the query API and page.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// Run the repository in the same process.
+    #[arg(long)]
+    pub(crate) repository: bool,
+    #[command(flatten)]
+    pub(crate) member: Member,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sidecar {
+    /// Your content server.
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream: Option<String>,
+    /// Where the gateway connects. [default: a free port of 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where your content server sends its outbound calls. [default: a free port of 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) egress: Option<SocketAddr>,
+    /// The service that your content server is, as entries name it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Option<String>,
+    /// Its version.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) service_version: Option<String>,
+    /// Keep JSON bodies of requests and answers in the entries.
+    #[arg(long)]
+    pub(crate) keep_json: bool,
+    #[command(flatten)]
+    pub(crate) member: Member,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Content {
+    /// Which of the shop's services.
+    #[arg(long, value_enum, default_value_t = ShopService::Content)]
+    pub(crate) service: ShopService,
+    /// Where it listens. [default: a free port of 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The catalogue service.
+    #[arg(long, value_name = "URL")]
+    pub(crate) catalogue: Option<String>,
+    /// The payment service.
+    #[arg(long, value_name = "URL")]
+    pub(crate) payment: Option<String>,
+    /// The stock service.
+    #[arg(long, value_name = "URL")]
+    pub(crate) stock: Option<String>,
+    #[command(flatten)]
+    pub(crate) member: Member,
+}
+
+/// The example shop's services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ShopService {
+    Content,
+    Catalogue,
+    Payment,
+    Stock,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Repository {
+    /// Where the query API and the page are served. [default: 127.0.0.1:8090]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) member: Member,
+}
+
+/// A server's clock shifted by a fixed time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClockSkew {
+    pub(crate) server: ServerName,
+    pub(crate) skew_ns: i64,
+}
+
+impl FromStr for ClockSkew {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (server, skew) = text
+            .split_once('=')
+            .ok_or("expected SERVER=SKEW, as in content-2=+3600s")?;
+        let (negative, size) = match skew.strip_prefix('-') {
+            Some(size) => (true, size),
+            None => (false, skew.strip_prefix('+').unwrap_or(skew)),
+        };
+        let size_ns =
+            i64::try_from(duration(size)?.as_nanos()).map_err(|_| "that is too long a time")?;
+        Ok(Self {
+            server: server.parse().map_err(|e| format!("{server:?}: {e}"))?,
+            skew_ns: if negative { -size_ns } else { size_ns },
+        })
+    }
+}
+
+/// A server that answers more slowly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Slow {
+    pub(crate) server: ServerName,
+    pub(crate) delay: Duration,
+}
+
+impl FromStr for Slow {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (server, delay) = text
+            .split_once('=')
+            .ok_or("expected SERVER=DELAY, as in content-2=200ms")?;
+        Ok(Self {
+            server: server.parse().map_err(|e| format!("{server:?}: {e}"))?,
+            delay: duration(delay)?,
+        })
+    }
+}
+
+/// Reads a duration: a number with `ns`, `us`, `ms`, `s`, `m` or `h`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_s = match unit {
+        "ns" => 1e-9,
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("{text:?}: expected a duration, as in 500ms or 2s")),
+    };
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("{text:?}: expected a duration, as in 500ms or 2s"))?;
+    Duration::try_from_secs_f64(number * unit_s).map_err(|e| format!("{text:?}: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_and_skews_are_read_with_their_units() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert!(duration("5").is_err());
+        assert!(duration("s").is_err());
+        let skew: ClockSkew = "content-2=-3600s".parse().expect("valid");
+        assert_eq!(skew.skew_ns, -3_600_000_000_000);
+        assert!("content-2".parse::<ClockSkew>().is_err());
+    }
+}

@@ -1,0 +1,482 @@
+//! One inbound request, from its head to its end: what a server's front (gateway, sidecar, SDK)
+//! holds while it handles the request.
+//!
+//! [`Node::take`] makes one that advances its session's ordering, [`Node::enter`] one that only
+//! stands in the call tree. Its entry is written as records: the opening at once where an ordering
+//! id depends on it, else only if the request is still going on after a while, so that short ones
+//! cost one record; the effect before the answer's first byte; the closing at the end.
+
+mod actions;
+mod outbound;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use selvedge_entry::{Closing, Data, Direction, Effect, Entry, Fields, Opening, Outcome, Record};
+use selvedge_identity::{
+    ClientId, Head, Interaction, Position, RequestIdentifier, SessionId, SessionToken,
+};
+use selvedge_journal::Appended;
+use smallvec::SmallVec;
+
+use self::actions::{Actions, Begin};
+pub(crate) use self::outbound::request_fields;
+pub use self::outbound::{Outbound, OutboundHeaders};
+use crate::Node;
+
+/// An inbound request that is being handled. Clones are the same request.
+#[derive(Clone)]
+pub struct Exchange {
+    inner: Arc<Inner>,
+}
+
+/// What the answer must carry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The value of the answer's `selvedge-session` header, where the session moved on.
+    pub session: Option<String>,
+}
+
+/// How a request, a call or an action ended.
+#[derive(Clone, Debug, Default)]
+pub struct End {
+    /// HTTP status; 0 where none came.
+    pub status: u16,
+    /// Why it failed, in a sentence; makes the outcome an error.
+    pub error: Option<String>,
+    /// Bytes of the request's body.
+    pub request_bytes: u64,
+    /// Bytes of the answer's body.
+    pub response_bytes: u64,
+    /// What is kept of the request's body.
+    pub request: Data,
+    /// What is kept of the answer.
+    pub response: Data,
+    /// The quantum of work it cost; by default its time in microseconds (D6).
+    pub work: Option<u64>,
+}
+
+impl End {
+    /// An end with nothing but a status.
+    #[must_use]
+    pub fn status(status: u16) -> Self {
+        Self {
+            status,
+            ..Self::default()
+        }
+    }
+}
+
+/// How an HTTP status reads as an outcome.
+#[must_use]
+pub fn outcome_of(status: u16) -> Outcome {
+    match status {
+        0 => Outcome::Unknown,
+        1..=399 => Outcome::Ok,
+        400..=499 => Outcome::Refused,
+        _ => Outcome::Error,
+    }
+}
+
+/// What a node found out about a request's origin and session before it began.
+pub(crate) struct Begun {
+    pub(crate) opening: Opening,
+    pub(crate) began_ns: u64,
+    pub(crate) heads: SmallVec<[Head; 1]>,
+    pub(crate) trace_flags: u8,
+    pub(crate) tracestate: Option<String>,
+    pub(crate) role: Role,
+}
+
+/// What a server does to the session of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It was called by the gateway: its entry is an action of the session.
+    Advances,
+    /// It was called deeper, or is the gateway: only actions that its code records are.
+    Carries,
+}
+
+struct Inner {
+    node: Node,
+    identifier: RequestIdentifier,
+    interaction: Option<Interaction>,
+    session: Option<SessionId>,
+    client: Option<ClientId>,
+    service: selvedge_entry::Text,
+    began_ns: u64,
+    trace_flags: u8,
+    tracestate: Option<String>,
+    role: Role,
+    state: Mutex<State>,
+}
+
+struct State {
+    stage: Stage,
+    actions: Actions,
+    /// Attributes added since the last record.
+    attributes: Fields,
+    status: u16,
+}
+
+/// How far an entry has been written.
+pub(crate) enum Stage {
+    Unwritten(Box<Opening>),
+    Opened(Appended),
+    Closed,
+}
+
+impl Exchange {
+    pub(crate) fn begin(node: Node, begun: Begun) -> Self {
+        let Begun { opening, .. } = begun;
+        let call = opening.call.as_ref().expect("an inbound entry is a call");
+        let (identifier, interaction) = (call.identifier.clone(), call.interaction);
+        let (session, client) = (opening.session, opening.client);
+        let service = opening.service.clone();
+        let mut actions = Actions::new(begun.heads.into_vec());
+        let stage = match (begun.role, session) {
+            (Role::Advances, Some(session)) => {
+                let floor = actions.begin();
+                let (head, at) = node.append_action(session, floor.floor(), opening);
+                actions.add(&floor, head, true);
+                Stage::Opened(at)
+            }
+            _ => Stage::Unwritten(Box::new(opening)),
+        };
+        let lazily = matches!(stage, Stage::Unwritten(_));
+        let exchange = Self {
+            inner: Arc::new(Inner {
+                identifier,
+                interaction,
+                session,
+                client,
+                service,
+                began_ns: begun.began_ns,
+                trace_flags: begun.trace_flags,
+                tracestate: begun.tracestate,
+                role: begun.role,
+                state: Mutex::new(State {
+                    stage,
+                    actions,
+                    attributes: Fields::new(),
+                    status: 0,
+                }),
+                node,
+            }),
+        };
+        if lazily {
+            let inner = Arc::downgrade(&exchange.inner);
+            exchange.inner.node.write_later(Box::new(move || {
+                if let Some(inner) = inner.upgrade() {
+                    inner.write_opening();
+                }
+            }));
+        }
+        exchange
+    }
+
+    /// The request's identifier: as received, or a new root's.
+    #[must_use]
+    pub fn identifier(&self) -> &RequestIdentifier {
+        &self.inner.identifier
+    }
+
+    /// The whole interaction id of this request, where its caller told it.
+    #[must_use]
+    pub fn interaction(&self) -> Option<Interaction> {
+        self.inner.interaction
+    }
+
+    /// The visit that it belongs to.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        self.inner.session
+    }
+
+    /// Who visits.
+    #[must_use]
+    pub fn client(&self) -> Option<ClientId> {
+        self.inner.client
+    }
+
+    /// The node that handles it.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.inner.node
+    }
+
+    /// Adds an attribute to the entry.
+    pub fn attribute(&self, key: &str, value: &str) {
+        let mut state = self.inner.lock();
+        let field = (key.into(), value.into());
+        match &mut state.stage {
+            Stage::Unwritten(opening) => opening.attributes.push(field),
+            Stage::Opened(_) => state.attributes.push(field),
+            Stage::Closed => {}
+        }
+    }
+
+    /// What this server's memory holds of the session, in order, this request's own entry among
+    /// it once it is durable.
+    #[must_use]
+    pub fn history(&self) -> Vec<Entry> {
+        let session = self.inner.session;
+        session.map_or_else(Vec::new, |id| self.inner.node.memory().history(id))
+    }
+
+    /// Records that the request does something of its own name (A9): an action with an ordering
+    /// id that follows every finished action of the request. It ends when it is finished or
+    /// dropped.
+    #[must_use]
+    pub fn action(&self, name: &str) -> Action {
+        Action::begin(self.inner.clone(), name)
+    }
+
+    /// The answer's status is known: writes the effect and waits until it is durable. Call it
+    /// before the answer's first byte.
+    pub async fn answer(&self, status: u16) -> Answer {
+        let written = self.inner.write_effect(status);
+        self.inner.proven(written).await
+    }
+
+    /// The whole answer is known before its first byte: writes the end, and waits until it is
+    /// durable.
+    pub async fn finish(&self, end: End) -> Answer {
+        let written = self.inner.write_closing(end);
+        self.inner.proven(written).await
+    }
+
+    /// The answer has ended. After [`Exchange::finish`] it does nothing.
+    pub fn close(&self, end: End) {
+        self.inner.write_closing(end);
+    }
+
+    /// A call to another service that handling the request needs: an interaction of its own (each
+    /// retry one more). `peer` is the callee's service, where it is known.
+    #[must_use]
+    pub fn call(
+        &self,
+        peer: Option<&str>,
+        peer_host: Option<&str>,
+        method: &str,
+        path: &str,
+    ) -> Outbound {
+        Outbound::begin(self.inner.clone(), peer, peer_host, method, path)
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_opening(&self) {
+        let mut state = self.lock();
+        if let Stage::Unwritten(_) = state.stage {
+            let Stage::Unwritten(opening) = std::mem::replace(&mut state.stage, Stage::Closed)
+            else {
+                return;
+            };
+            let at = self.node.append(&Record::Opening(opening));
+            state.stage = Stage::Opened(at);
+        }
+    }
+
+    /// Returns what must be durable before the answer may go out.
+    fn write_effect(&self, status: u16) -> Option<Appended> {
+        let mut state = self.lock();
+        state.status = status;
+        let Stage::Opened(opened) = state.stage else {
+            return None; // it will be one record, written at the end
+        };
+        let effect = Effect {
+            after_ns: self.elapsed_ns(),
+            status,
+            outcome: outcome_of(status),
+            attributes: std::mem::take(&mut state.attributes),
+        };
+        Some(self.node.append(&Record::Effect {
+            opening: opened.into(),
+            effect,
+        }))
+    }
+
+    fn write_closing(&self, end: End) -> Option<Appended> {
+        let mut state = self.lock();
+        let status = if end.status == 0 { state.status } else { end.status };
+        let closing = self.node.closing(end, status, self.began_ns, &mut state.attributes);
+        match std::mem::replace(&mut state.stage, Stage::Closed) {
+            Stage::Unwritten(opening) => {
+                Some(self.node.append(&Record::Whole(opening, closing)))
+            }
+            Stage::Opened(opened) => Some(self.node.append(&Record::Closing {
+                opening: opened.into(),
+                closing,
+            })),
+            Stage::Closed => None,
+        }
+    }
+
+    /// Waits until the session's part of what was written is durable, and signs what it proves.
+    async fn proven(&self, written: Option<Appended>) -> Answer {
+        let (Some(session), mut heads) = (self.session, self.lock().actions.tips()) else {
+            return Answer::default();
+        };
+        if heads.is_empty() {
+            return Answer::default();
+        }
+        if let Some(at) = written.or_else(|| self.node.last_appended()) {
+            self.node.durable(at).await;
+            for head in &mut heads {
+                // The journal's own: everything up to the effect record is durable now.
+                if head.position.server == *self.node.server() && head.position.epoch == at.epoch {
+                    head.effect = head.effect.max(at.sequence);
+                }
+            }
+        }
+        let token = SessionToken {
+            session,
+            heads: heads.into(),
+        };
+        Answer {
+            session: Some(token.sign(self.node.keys())),
+        }
+    }
+
+    fn elapsed_ns(&self) -> u64 {
+        self.node.monotonic_ns().saturating_sub(self.began_ns)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if !matches!(self.lock().stage, Stage::Closed) {
+            self.write_closing(End {
+                error: Some("dropped before its answer ended".to_owned()),
+                ..End::default()
+            });
+        }
+    }
+}
+
+/// An action that a request's code records.
+#[must_use = "an action ends when it is dropped"]
+pub struct Action {
+    exchange: Arc<Inner>,
+    at: Option<Appended>,
+    index: Option<usize>,
+    began_ns: u64,
+    attributes: Fields,
+    end: Option<End>,
+}
+
+impl Action {
+    fn begin(exchange: Arc<Inner>, name: &str) -> Self {
+        let node = &exchange.node;
+        let began_ns = node.monotonic_ns();
+        let (at, index) = {
+            let mut state = exchange.lock();
+            let begin = state.actions.begin();
+            let mut opening = exchange.internal_opening(name, &begin);
+            match exchange.session {
+                Some(session) if !state.actions.is_full() => {
+                    let (head, at) = node.append_action(session, begin.floor(), opening);
+                    let index = state.actions.add(&begin, head, false);
+                    (at, Some(index))
+                }
+                _ => {
+                    opening.flags.push("unordered_action".into());
+                    (node.append(&Record::Opening(Box::new(opening))), None)
+                }
+            }
+        };
+        Self {
+            exchange,
+            at: Some(at),
+            index,
+            began_ns,
+            attributes: Fields::new(),
+            end: None,
+        }
+    }
+
+    /// Where its opening stands.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        self.at.map(|at| self.exchange.node.position(at))
+    }
+
+    /// Adds an attribute.
+    pub fn attribute(&mut self, key: &str, value: &str) {
+        self.attributes.push((key.into(), value.into()));
+    }
+
+    /// It did what it should.
+    pub fn finish(self) {}
+
+    /// It failed, for this reason.
+    pub fn fail(mut self, reason: &str) {
+        self.end = Some(End {
+            error: Some(reason.to_owned()),
+            ..End::default()
+        });
+    }
+}
+
+impl Drop for Action {
+    fn drop(&mut self) {
+        let Some(at) = self.at.take() else { return };
+        let node = &self.exchange.node;
+        let end = self.end.take().unwrap_or_default();
+        let failed = end.error.is_some();
+        let mut closing = node.closing(end, 0, self.began_ns, &mut self.attributes);
+        if !failed {
+            closing.outcome = Outcome::Ok;
+        }
+        let closed = node.append(&Record::Closing {
+            opening: at.into(),
+            closing,
+        });
+        if let Some(index) = self.index {
+            let effect = if closed.epoch == at.epoch { closed.sequence } else { at.sequence };
+            self.exchange.lock().actions.finish(index, effect);
+        }
+    }
+}
+
+impl Inner {
+    fn internal_opening(&self, name: &str, begin: &Begin) -> Opening {
+        let mut opening = self.node.opening(Direction::Internal, name);
+        opening.service = self.service.clone();
+        opening.session = self.session;
+        opening.client = self.client;
+        opening.after = begin.follows().collect();
+        opening.call = Some(selvedge_entry::Call {
+            identifier: self.identifier.clone(),
+            interaction: self.interaction,
+            peer: None,
+            peer_host: None,
+        });
+        opening
+    }
+}
+
+impl Node {
+    fn closing(&self, end: End, status: u16, began_ns: u64, attributes: &mut Fields) -> Box<Closing> {
+        let duration_ns = self.monotonic_ns().saturating_sub(began_ns);
+        Box::new(Closing {
+            duration_ns,
+            status,
+            outcome: match end.error {
+                Some(_) => Outcome::Error,
+                None => outcome_of(status),
+            },
+            error: end.error.map(Into::into),
+            work: end.work.unwrap_or(duration_ns / 1000),
+            request_bytes: end.request_bytes,
+            response_bytes: end.response_bytes,
+            request: end.request,
+            response: end.response,
+            attributes: std::mem::take(attributes),
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! A call that handling a request makes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrayvec::ArrayString;
+use selvedge_entry::{Call, Direction, Fields, Opening, Record, Text};
+use selvedge_identity::carrier::{self, Injected};
+use selvedge_identity::{Interaction, RequestIdentifier, SessionToken};
+use selvedge_journal::Appended;
+
+use super::actions::Begin;
+use super::{End, Inner, Stage};
+
+/// An outbound call: its entry is the calling side. Dropped without [`Outbound::close`], it is
+/// written as failed.
+pub struct Outbound {
+    exchange: Arc<Inner>,
+    shared: Arc<Shared>,
+    identifier: RequestIdentifier,
+    interaction: Interaction,
+    begin: Begin,
+}
+
+/// What the entry's late writer shares with the call.
+struct Shared {
+    stage: Mutex<Stage>,
+    node: crate::Node,
+    began_ns: u64,
+}
+
+/// The headers to put on the call's request, in place of any of the same names.
+#[derive(Clone, Debug)]
+pub struct OutboundHeaders {
+    /// `selvedge-request`.
+    pub request: ArrayString<{ RequestIdentifier::TEXT_MAX }>,
+    /// `traceparent`.
+    pub traceparent: ArrayString<55>,
+    /// `tracestate`.
+    pub tracestate: String,
+    /// `selvedge-caller`.
+    pub caller: Text,
+    /// `selvedge-carried`, where there is a session.
+    pub carried: Option<String>,
+}
+
+impl Outbound {
+    pub(super) fn begin(
+        exchange: Arc<Inner>,
+        peer: Option<&str>,
+        peer_host: Option<&str>,
+        method: &str,
+        path: &str,
+    ) -> Self {
+        let node = exchange.node.clone();
+        let interaction = Interaction::from_random(node.random());
+        let identifier = exchange.identifier.advance(interaction, node.shape());
+        let path = node.keep().path(path);
+        let mut opening: Opening =
+            node.opening(Direction::Outbound, &format!("{method} {path}"));
+        opening.request.fields = request_fields(method, path);
+        opening.service = exchange.service.clone();
+        opening.session = exchange.session;
+        opening.client = exchange.client;
+        opening.generated = Some(opening.at);
+        opening.call = Some(Call {
+            identifier: identifier.clone(),
+            interaction: Some(interaction),
+            peer: peer.map(Into::into),
+            peer_host: peer_host.map(Into::into),
+        });
+        let begin = exchange.lock().actions.begin();
+        let shared = Arc::new(Shared {
+            stage: Mutex::new(Stage::Unwritten(Box::new(opening))),
+            began_ns: node.monotonic_ns(),
+            node: node.clone(),
+        });
+        let late = Arc::downgrade(&shared);
+        node.write_later(Box::new(move || {
+            if let Some(shared) = late.upgrade() {
+                shared.write_opening();
+            }
+        }));
+        Self {
+            exchange,
+            shared,
+            identifier,
+            interaction,
+            begin,
+        }
+    }
+
+    /// The identifier that the call carries.
+    #[must_use]
+    pub fn identifier(&self) -> &RequestIdentifier {
+        &self.identifier
+    }
+
+    /// The headers of its request. `carried` is signed only when asked for: the gateway, which
+    /// hands the whole token on, does not ask.
+    #[must_use]
+    pub fn headers(&self, carried: bool) -> OutboundHeaders {
+        let exchange = &self.exchange;
+        let Injected {
+            request,
+            traceparent,
+            tracestate,
+        } = carrier::inject(
+            &self.identifier,
+            self.interaction,
+            exchange.trace_flags,
+            exchange.tracestate.as_deref(),
+        );
+        let session = exchange.session.filter(|_| carried);
+        let carried = session.map(|session| {
+            let heads = self.begin.after.iter().cloned().collect();
+            SessionToken { session, heads }.sign(exchange.node.keys())
+        });
+        OutboundHeaders {
+            request,
+            traceparent,
+            tracestate,
+            caller: exchange.service.clone(),
+            carried,
+        }
+    }
+
+    /// The call was sent now, having waited since it was made (D6).
+    pub fn sent(&self) {
+        let mut stage = self.shared.lock();
+        if let Stage::Unwritten(opening) = &mut *stage {
+            opening.at = self.exchange.node.now();
+        }
+    }
+
+    /// The callee answered with this `selvedge-session`: actions that its code recorded are the
+    /// request's, too. A token that does not hold, or of another session, is ignored.
+    pub fn answered(&self, session: &[u8]) {
+        let exchange = &self.exchange;
+        let Ok(token) = SessionToken::verify(session, exchange.node.keys()) else {
+            return;
+        };
+        if exchange.session != Some(token.session) {
+            return;
+        }
+        let mut state = exchange.lock();
+        for head in token.heads {
+            if !state.actions.is_full() {
+                state.actions.add(&self.begin, head, true);
+            }
+        }
+    }
+
+    /// The call ended.
+    pub fn close(self, end: End) {
+        self.shared.close(end);
+    }
+}
+
+/// Method and path, as entries name them.
+pub(crate) fn request_fields(method: &str, path: &str) -> Fields {
+    vec![
+        (crate::text("method"), crate::text(method)),
+        (crate::text("path"), path.into()),
+    ]
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        self.shared.close(End {
+            error: Some("given up before its answer ended".to_owned()),
+            ..End::default()
+        });
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_opening(&self) {
+        let mut stage = self.lock();
+        if let Stage::Unwritten(_) = *stage {
+            let Stage::Unwritten(opening) = std::mem::replace(&mut *stage, Stage::Closed) else {
+                return;
+            };
+            *stage = Stage::Opened(self.node.append(&Record::Opening(opening)));
+        }
+    }
+
+    fn close(&self, end: End) {
+        let mut stage = self.lock();
+        if matches!(*stage, Stage::Closed) {
+            return;
+        }
+        let status = end.status;
+        let closing = self.node.closing(end, status, self.began_ns, &mut Fields::new());
+        let record = match std::mem::replace(&mut *stage, Stage::Closed) {
+            Stage::Unwritten(opening) => Record::Whole(opening, closing),
+            Stage::Opened(Appended { sequence, .. }) => Record::Closing {
+                opening: sequence,
+                closing,
+            },
+            Stage::Closed => return,
+        };
+        self.node.append(&record);
+    }
+}

@@ -1,0 +1,304 @@
+//! The node: one server's journal, memory and agent, held together.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use selvedge_bus::{Bus, BusError};
+use selvedge_entry::{Direction, Opening, Record, Text, Timestamp};
+use selvedge_identity::{Head, KeyRing, Position, ServerName, SessionId, Shape};
+use selvedge_journal::{Appended, Journal, JournalError};
+use selvedge_session::Orderer;
+use thiserror::Error;
+use tokio::task::JoinHandle;
+
+use crate::late::Late;
+use crate::wait::Waiters;
+use crate::{Keep, Memory, NodeMetrics, NodeOptions, WaitOptions, agent};
+
+/// Sessions whose greatest counter a server remembers; of a forgotten one it takes the greatest
+/// that it has given in any, so the rule holds all the same.
+const SESSIONS_REMEMBERED: usize = 1 << 16;
+
+/// Why a node did not start.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// Its journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The back-end network.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+}
+
+/// One server's part of the fabric. Clones are the same node.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: NodeOptions,
+    service: Text,
+    version: Text,
+    host: Text,
+    journal: Arc<Journal>,
+    memory: Arc<Memory>,
+    orderer: Mutex<Orderer>,
+    waiters: Waiters,
+    late: Late,
+    metrics: Arc<NodeMetrics>,
+    last: Mutex<Option<Appended>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Node {
+    /// Opens the journal, joins the back-end network as its owner, and begins to remember what
+    /// everyone else does, from the oldest that is to be had.
+    ///
+    /// # Errors
+    /// When the journal cannot be opened, or the server's name is taken on the network.
+    pub async fn start(options: NodeOptions, bus: Arc<dyn Bus>) -> Result<Self, NodeError> {
+        let entropy = options.entropy.clone();
+        let journal = Journal::open(
+            options.storage.clone(),
+            &options.journal_dir,
+            options.server.clone(),
+            Box::new(move || {
+                let mut bytes = [0; 8];
+                entropy.fill(&mut bytes);
+                u64::from_le_bytes(bytes)
+            }),
+            options.journal.clone(),
+        )?;
+        let node = Self {
+            inner: Arc::new(Inner {
+                service: options.service.as_str().into(),
+                version: options.version.as_str().into(),
+                host: options.host.as_str().into(),
+                journal: Arc::new(journal),
+                memory: Arc::new(Memory::new(options.memory.bytes_max)),
+                orderer: Mutex::new(Orderer::new(SESSIONS_REMEMBERED)),
+                waiters: Waiters::default(),
+                late: Late::default(),
+                metrics: Arc::default(),
+                last: Mutex::default(),
+                tasks: Mutex::default(),
+                options,
+            }),
+        };
+        let mut tasks = agent::start(&node, bus).await?;
+        tasks.push(tokio::spawn(sweep(Arc::downgrade(&node.inner))));
+        *node.lock_tasks() = tasks;
+        Ok(node)
+    }
+
+    /// Leaves the network, and closes the journal once everything appended is durable.
+    pub async fn stop(&self) {
+        let last = *self.inner.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last {
+            self.durable(last).await;
+        }
+        for task in self.lock_tasks().drain(..) {
+            task.abort();
+        }
+        self.inner.journal.close();
+    }
+
+    /// The server's name.
+    #[must_use]
+    pub fn server(&self) -> &ServerName {
+        &self.inner.options.server
+    }
+
+    /// The service it runs.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        &self.inner.service
+    }
+
+    /// The keys that the fleet shares.
+    #[must_use]
+    pub fn keys(&self) -> &KeyRing {
+        &self.inner.options.keys
+    }
+
+    /// Which data its entries keep.
+    #[must_use]
+    pub fn keep(&self) -> &Keep {
+        &self.inner.options.keep
+    }
+
+    /// How it writes identifiers.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.inner.options.shape
+    }
+
+    /// What it knows of its fleet's sessions.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.inner.memory
+    }
+
+    /// Its journal.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.inner.journal
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &NodeMetrics {
+        &self.inner.metrics
+    }
+
+    /// The time on its clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.inner.options.clock.now()
+    }
+
+    /// Fresh random bytes.
+    #[must_use]
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.inner.options.entropy.fill(&mut bytes);
+        bytes
+    }
+
+    /// Whether the identifiers of requests from this address are continued.
+    #[must_use]
+    pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        self.inner.options.trusts(peer)
+    }
+
+    pub(crate) fn monotonic_ns(&self) -> u64 {
+        self.inner.options.clock.monotonic_ns()
+    }
+
+    pub(crate) fn wait_options(&self) -> WaitOptions {
+        self.inner.options.wait
+    }
+
+    pub(crate) fn waiters(&self) -> &Waiters {
+        &self.inner.waiters
+    }
+
+    pub(crate) fn shared_journal(&self) -> Arc<Journal> {
+        self.inner.journal.clone()
+    }
+
+    pub(crate) fn shared_memory(&self) -> Arc<Memory> {
+        self.inner.memory.clone()
+    }
+
+    pub(crate) fn shared_metrics(&self) -> Arc<NodeMetrics> {
+        self.inner.metrics.clone()
+    }
+
+    /// An opening with what the node itself knows.
+    pub(crate) fn opening(&self, direction: Direction, action: &str) -> Opening {
+        Opening {
+            direction,
+            session: None,
+            client: None,
+            counter: None,
+            after: smallvec::SmallVec::new(),
+            unseen: Vec::new(),
+            call: None,
+            service: self.inner.service.clone(),
+            version: self.inner.version.clone(),
+            host: self.inner.host.clone(),
+            action: action.into(),
+            generated: None,
+            at: self.now(),
+            request: selvedge_entry::Data::default(),
+            links: Vec::new(),
+            flags: Vec::new(),
+            attributes: Vec::new(),
+        }
+    }
+
+    /// Gives an action its ordering id and appends its opening, as one step: so in this server's
+    /// journal a session's entries stand in ordering-id order (A1).
+    pub(crate) fn append_action(
+        &self,
+        session: SessionId,
+        floor: u64,
+        mut opening: Opening,
+    ) -> (Head, Appended) {
+        let mut orderer = self
+            .inner
+            .orderer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let counter = orderer.next(session, floor);
+        opening.counter = Some(counter);
+        let at = self.append(&Record::Opening(Box::new(opening)));
+        drop(orderer);
+        let head = Head {
+            position: self.position(at),
+            effect: at.sequence,
+            counter,
+        };
+        (head, at)
+    }
+
+    pub(crate) fn append(&self, record: &Record) -> Appended {
+        thread_local! {
+            static BUFFER: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+        }
+        let at = BUFFER.with_borrow_mut(|buffer| {
+            buffer.clear();
+            record.encode(buffer);
+            self.inner.journal.append(buffer)
+        });
+        *self
+            .inner
+            .last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(at);
+        at
+    }
+
+    /// The newest record that anyone has appended.
+    pub(crate) fn last_appended(&self) -> Option<Appended> {
+        *self
+            .inner
+            .last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) async fn durable(&self, at: Appended) {
+        self.inner.journal.durable(at).await;
+    }
+
+    pub(crate) fn position(&self, at: Appended) -> Position {
+        Position {
+            server: self.server().clone(),
+            epoch: at.epoch,
+            sequence: at.sequence,
+        }
+    }
+
+    pub(crate) fn write_later(&self, write: Box<dyn FnOnce() + Send>) {
+        self.inner.late.push(self.monotonic_ns(), write);
+    }
+
+    fn lock_tasks(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.inner
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn sweep(inner: std::sync::Weak<Inner>) {
+    let mut tick = tokio::time::interval(Late::PERIOD);
+    loop {
+        tick.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        inner.late.sweep(inner.options.clock.monotonic_ns());
+    }
+}

@@ -1,0 +1,92 @@
+//! What tests and benchmarks need beside the Rust toolchain.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+/// A program of another project that tests or benchmarks run, and the Debian package it is in.
+struct Need {
+    program: &'static str,
+    package: &'static str,
+    why: &'static str,
+}
+
+const TESTS: [Need; 3] = [
+    Need {
+        program: "python3",
+        package: "python3",
+        why: "the content server in Python",
+    },
+    Need {
+        program: "curl",
+        package: "curl",
+        why: "an HTTP client that is not ours",
+    },
+    Need {
+        program: "ip",
+        package: "iproute2",
+        why: "network namespaces",
+    },
+];
+
+const BENCHES: [Need; 2] = [
+    Need {
+        program: "haproxy",
+        package: "haproxy",
+        why: "a peer of the gateway",
+    },
+    Need {
+        program: "nginx",
+        package: "nginx-light",
+        why: "a peer of the gateway",
+    },
+];
+
+/// Sets up what the tests need.
+pub(crate) fn for_tests() -> Result<()> {
+    install(&TESTS)
+}
+
+/// Sets up what the benchmarks need.
+pub(crate) fn for_benches() -> Result<()> {
+    install(&BENCHES)
+}
+
+/// Installs the packages of missing programs, where this user may; else says what is missing: the
+/// tests that need it say so themselves.
+fn install(needs: &[Need]) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !on_path(need.program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for need in &missing {
+        eprintln!("missing: {} ({})", need.program, need.why);
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    let root = Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|id| id.stdout.trim_ascii() == b"0");
+    if !root || !on_path("apt-get") {
+        eprintln!("install them with: apt-get install {}", packages.join(" "));
+        return Ok(());
+    }
+    let apt = |args: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        crate::run::run(command.args(["-qq", "-y"]).args(args))
+    };
+    apt(&["update"])?;
+    let mut args = vec!["install", "--no-install-recommends"];
+    args.extend(packages);
+    apt(&args)
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let sbin = [Path::new("/usr/sbin").to_owned(), Path::new("/sbin").to_owned()];
+    std::env::split_paths(&path)
+        .chain(sbin)
+        .any(|dir| dir.join(program).is_file())
+}
