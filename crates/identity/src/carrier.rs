@@ -52,6 +52,8 @@ pub struct Extracted {
     pub link: Option<TraceParent>,
     /// The other members of `tracestate`, to be passed on behind ours.
     pub tracestate: Option<String>,
+    /// One damaged character of the native identifier was repaired ([`extract_correcting`]).
+    pub corrected: bool,
     /// The native identifier was refused.
     pub native_fault: Option<IdentifierError>,
     /// The `sv` member was refused.
@@ -86,6 +88,29 @@ pub const FLAGS_OF_ROOT: u8 = FLAGS_KNOWN;
 /// - `traceparent` alone gives a stack of its parent-id at depth 1, also a lower bound.
 #[must_use]
 pub fn extract(headers: Headers<'_>, continued: bool, shape: Shape) -> Extracted {
+    extract_by(headers, continued, shape, |value| {
+        Ok((RequestIdentifier::parse(value)?, false))
+    })
+}
+
+/// As [`extract`], with error correction of the native header: see
+/// [`RequestIdentifier::parse_correcting`].
+#[must_use]
+pub fn extract_correcting(headers: Headers<'_>, continued: bool, shape: Shape) -> Extracted {
+    extract_by(
+        headers,
+        continued,
+        shape,
+        RequestIdentifier::parse_correcting,
+    )
+}
+
+fn extract_by(
+    headers: Headers<'_>,
+    continued: bool,
+    shape: Shape,
+    parse: impl Fn(&[u8]) -> Result<(RequestIdentifier, bool), IdentifierError>,
+) -> Extracted {
     let mut out = Extracted {
         flags: FLAGS_OF_ROOT,
         ..Extracted::default()
@@ -100,20 +125,23 @@ pub fn extract(headers: Headers<'_>, continued: bool, shape: Shape) -> Extracted
         return out;
     }
 
-    let native = headers
-        .request
-        .map(|value| RequestIdentifier::parse(trim(value)));
-    if let Some(Err(fault)) = native {
-        out.native_fault = Some(fault);
-    }
+    let native = match headers.request.map(|value| parse(trim(value))) {
+        Some(Ok((native, corrected))) => {
+            out.corrected = corrected;
+            Some(native)
+        }
+        Some(Err(fault)) => {
+            out.native_fault = Some(fault);
+            None
+        }
+        None => None,
+    };
     // The specification: without a valid traceparent, tracestate is not looked at.
-    let state = parent
-        .and_then(|_| headers.tracestate)
-        .map(TraceState::parse);
+    let state = parent.and(headers.tracestate).map(TraceState::parse);
     out.tracestate_fault = state == Some(None);
     let state = state.flatten().unwrap_or_default();
 
-    match (native.and_then(Result::ok), parent) {
+    match (native, parent) {
         (Some(native), parent) => continue_native(&mut out, native, parent, &state),
         (None, Some(parent)) => continue_parent(&mut out, parent, &state, shape),
         (None, None) => {}
