@@ -1,0 +1,1 @@
+//! A disk in memory that fails the way real ones do.

@@ -1,0 +1,534 @@
+//! The one that owns the files: commits, rotation, retention, and what happens when the disk
+//! fails.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use selvedge_identity::{Epoch, ServerName};
+
+use crate::error::JournalError;
+use crate::format::{SEGMENT_HEADER, Salt, SegmentHeader, SegmentName};
+use crate::journal::Shared;
+use crate::options::{Durability, JournalOptions};
+use crate::queue::{Group, Queue};
+use crate::recovery::{EpochFiles, Recovered, recover};
+use crate::start::EpochStart;
+use crate::storage::{File, Lock, Storage};
+use crate::view::{EpochView, JournalState, SegmentView, View};
+
+/// The file that the owner's lock is on.
+const LOCK: &str = "lock";
+
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    files: Files,
+    /// The segment being written; `None` while volatile.
+    active: Option<Segment>,
+    epoch: Epoch,
+    /// The last epoch with durable records, and how many.
+    last_durable: Option<(Epoch, u64)>,
+    retry_at: Option<Instant>,
+}
+
+/// What is needed to make segments.
+struct Files {
+    storage: Arc<dyn Storage>,
+    dir: PathBuf,
+    server: ServerName,
+    options: JournalOptions,
+    random: Box<dyn FnMut() -> u64 + Send>,
+    /// Held as long as the writer lives.
+    _lock: Option<Box<dyn Lock>>,
+}
+
+struct Segment {
+    file: Arc<dyn File>,
+    path: Arc<Path>,
+    first: u64,
+    salt: Salt,
+    created: SystemTime,
+    /// Written and, as configured, synced up to here.
+    bytes: u64,
+    /// Space taken up to here.
+    allocated: u64,
+    /// Its name in the folder is durable.
+    listed: bool,
+}
+
+/// Opens the folder and begins an epoch.
+pub(crate) fn open(
+    storage: Arc<dyn Storage>,
+    dir: &Path,
+    server: ServerName,
+    random: Box<dyn FnMut() -> u64 + Send>,
+    options: JournalOptions,
+) -> Result<(Arc<Shared>, Writer, Recovered), JournalError> {
+    let mut files = Files {
+        storage,
+        dir: dir.to_path_buf(),
+        server,
+        options,
+        random,
+        _lock: None,
+    };
+    if files.options.durability == Durability::Memory {
+        return Ok(open_memory(files));
+    }
+    files
+        .storage
+        .create_dir(dir)
+        .map_err(JournalError::storage("create the folder", dir))?;
+    let lock = files.storage.lock(&dir.join(LOCK)).map_err(|error| {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            JournalError::InUse {
+                dir: dir.to_path_buf(),
+            }
+        } else {
+            JournalError::storage("lock", dir.join(LOCK))(error)
+        }
+    })?;
+    files._lock = Some(lock);
+
+    let (past, recovered) = recover(&*files.storage, dir, &files.server)?;
+    if let Some(torn) = &recovered.torn {
+        tracing::warn!(server = %files.server, path = %torn.path.display(), offset = torn.offset,
+            "torn tail cut");
+    }
+    for damage in &recovered.damage {
+        tracing::error!(server = %files.server, path = %damage.path.display(),
+            offset = damage.offset, from = damage.from, to = damage.to, "journal is damaged");
+    }
+    let counter = past.iter().map(|epoch| epoch.epoch.counter).max();
+    let epoch = files.draw_epoch(counter.unwrap_or(0));
+    let (segment, group) = files
+        .begin(epoch, recovered.previous)
+        .map_err(JournalError::storage("begin a segment in", dir))?;
+
+    let mut epochs: Vec<EpochView> = past.into_iter().map(EpochView::from).collect();
+    epochs.push(segment.epoch_view(epoch));
+    let queue = Queue::new(epoch, segment.salt, group.end());
+    let writer = files.share(epochs, queue, JournalState::Durable, Some(segment), epoch);
+    writer
+        .shared
+        .view
+        .publish(|view| view.publish_durable(group.into(), segment_bytes(&writer.active)));
+    writer.retain();
+    Ok((writer.shared.clone(), writer, recovered))
+}
+
+/// Without a disk there is no counter to go on from: the time of day in seconds, so that later
+/// lives still have later epochs.
+fn open_memory(mut files: Files) -> (Arc<Shared>, Writer, Recovered) {
+    let now = (files.options.clock)();
+    let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let epoch = files.draw_epoch(u32::try_from(seconds).unwrap_or(u32::MAX - 1));
+    let salt = Salt((files.random)());
+    let state = JournalState::Volatile {
+        since: now,
+        reason: "kept in memory only, as configured".into(),
+    };
+    let queue = Queue::new(epoch, salt, 1);
+    let writer = files.share(
+        vec![EpochView::volatile(epoch, salt)],
+        queue,
+        state,
+        None,
+        epoch,
+    );
+    let start = start_group(epoch, salt, true, None);
+    writer
+        .shared
+        .view
+        .publish(|view| view.publish_volatile(start.into()));
+    (writer.shared.clone(), writer, Recovered::default())
+}
+
+impl Writer {
+    /// Commits until the queue is closed and empty.
+    pub(crate) fn run(mut self) {
+        // However this ends, nobody may wait for it any longer.
+        let _closer = Closer(self.shared.clone());
+        loop {
+            let timeout = self
+                .retry_at
+                .map(|at| at.saturating_duration_since(Instant::now()));
+            match self.shared.queue.wait(timeout) {
+                Some(group) => self.take(group),
+                None if self.shared.queue.lock().is_drained() => break,
+                None => {}
+            }
+            if self.retry_at.is_some_and(|at| at <= Instant::now()) {
+                self.retry();
+            }
+        }
+        if let Some(segment) = &self.active {
+            segment.finish();
+        }
+    }
+
+    pub(crate) fn step(&mut self) -> bool {
+        if self.retry_at.is_some() {
+            self.retry();
+        }
+        let group = self.shared.queue.lock().take();
+        let found = group.is_some();
+        if let Some(group) = group {
+            self.take(group);
+        }
+        found
+    }
+
+    fn take(&mut self, mut group: Group) {
+        let Some(segment) = self.active.take() else {
+            self.shared
+                .view
+                .publish(|view| view.publish_volatile(group.into()));
+            return;
+        };
+        group.seal(segment.salt);
+        match self.commit(segment, &group) {
+            Ok(()) => {
+                self.last_durable = Some((self.epoch, group.end()));
+                let bytes = segment_bytes(&self.active);
+                self.shared
+                    .view
+                    .publish(|view| view.publish_durable(group.into(), bytes));
+            }
+            Err(error) => self.go_volatile(group, &error),
+        }
+    }
+
+    /// Brings the group to disk, into a new segment if it is time. After an error there is no
+    /// active segment any more.
+    fn commit(&mut self, mut segment: Segment, group: &Group) -> io::Result<()> {
+        if self.files.is_full(&segment, group.bytes.len() as u64) {
+            segment.finish();
+            let name = SegmentName {
+                epoch: self.epoch,
+                first: group.first,
+                salt: segment.salt,
+            };
+            let mut next = self.files.create(name)?;
+            if let Err(error) = self.files.write(&mut next, &group.bytes) {
+                self.files.discard(&next);
+                return Err(error);
+            }
+            let view = next.view();
+            self.active = Some(next);
+            self.shared.view.publish(|published| {
+                published.counters.segments += 1;
+                published.current().segments.push_back(view);
+            });
+            self.retain();
+        } else {
+            if let Err(error) = self.files.write(&mut segment, &group.bytes) {
+                // Tidiness only: what is behind the watermark is never read, here or later.
+                let _ = segment.file.truncate(segment.bytes);
+                return Err(error);
+            }
+            self.active = Some(segment);
+        }
+        Ok(())
+    }
+
+    /// The disk does not take the group. The epoch durably ends at the watermark; what was given
+    /// a position beyond it lives on in memory, and a volatile epoch begins.
+    fn go_volatile(&mut self, group: Group, error: &io::Error) {
+        let salt = Salt((self.files.random)());
+        let epoch = self.files.draw_epoch(self.epoch.counter);
+        let start = start_group(epoch, salt, true, self.last_durable);
+        let since = (self.files.options.clock)();
+        tracing::error!(server = %self.files.server, %error, ended = %self.epoch, begun = %epoch,
+            "journal went volatile");
+        self.switch(epoch, salt, Some(group), |view| {
+            view.counters.failures += 1;
+            view.state = JournalState::Volatile {
+                since,
+                reason: error.to_string(),
+            };
+            view.epochs.push(EpochView::volatile(epoch, salt));
+            view.publish_volatile(start.into());
+        });
+        self.retry_at = Some(Instant::now() + self.files.options.retry_after);
+    }
+
+    /// Tries the disk; if it takes a first record, a durable epoch begins.
+    fn retry(&mut self) {
+        let epoch = self.files.draw_epoch(self.epoch.counter);
+        match self.files.begin(epoch, self.last_durable) {
+            Ok((segment, start)) => {
+                tracing::info!(server = %self.files.server, begun = %epoch,
+                    "journal is durable again");
+                self.last_durable = Some((epoch, start.end()));
+                let epoch_view = segment.epoch_view(epoch);
+                let bytes = segment.bytes;
+                let salt = segment.salt;
+                self.active = Some(segment);
+                self.retry_at = None;
+                self.switch(epoch, salt, None, |view| {
+                    view.counters.segments += 1;
+                    view.state = JournalState::Durable;
+                    view.epochs.push(epoch_view);
+                    view.publish_durable(start.into(), bytes);
+                });
+            }
+            Err(error) => {
+                tracing::debug!(server = %self.files.server, %error, "disk still fails");
+                self.retry_at = Some(Instant::now() + self.files.options.retry_after);
+                self.shared.view.publish(|view| {
+                    view.counters.failures += 1;
+                    if let JournalState::Volatile { reason, .. } = &mut view.state {
+                        *reason = error.to_string();
+                    }
+                });
+            }
+        }
+    }
+
+    /// Lets an epoch begin for appenders and readers in one step. What is still queued of the
+    /// one before is published from memory.
+    fn switch(
+        &mut self,
+        epoch: Epoch,
+        salt: Salt,
+        failed: Option<Group>,
+        begin: impl FnOnce(&mut crate::view::Inner),
+    ) {
+        // The queue stays locked until the view knows the epoch: whoever got a position in it
+        // finds it there.
+        let mut queue = self.shared.queue.lock();
+        let queued = queue.switch(epoch, salt);
+        self.epoch = epoch;
+        self.shared.view.publish(|view| {
+            for group in failed.into_iter().chain(queued) {
+                view.publish_volatile(group.into());
+            }
+            begin(view);
+        });
+    }
+
+    /// Removes the oldest segments, as far as retention says.
+    fn retain(&self) {
+        let retain = self.files.options.retain;
+        if retain.bytes.is_none() && retain.age.is_none() {
+            return;
+        }
+        let now = (self.files.options.clock)();
+        let removed = self.shared.view.publish(|view| view.retain(retain, now));
+        for path in removed {
+            // Readers that have it open read on; others find the gap.
+            if let Err(error) = self.files.storage.remove(&path) {
+                tracing::warn!(server = %self.files.server, path = %path.display(), %error,
+                    "old segment cannot be removed");
+            }
+        }
+    }
+}
+
+impl Files {
+    fn draw_epoch(&mut self, counter: u32) -> Epoch {
+        Epoch {
+            counter: counter.saturating_add(1),
+            random: (self.random)(),
+        }
+    }
+
+    /// Makes the first segment of a durable epoch, with its start on disk.
+    fn begin(
+        &mut self,
+        epoch: Epoch,
+        previous: Option<(Epoch, u64)>,
+    ) -> io::Result<(Segment, Group)> {
+        let salt = Salt((self.random)());
+        let mut group = start_group(epoch, salt, false, previous);
+        group.seal(salt);
+        let mut segment = self.create(SegmentName {
+            epoch,
+            first: 0,
+            salt,
+        })?;
+        if let Err(error) = self.write(&mut segment, &group.bytes) {
+            self.discard(&segment);
+            return Err(error);
+        }
+        Ok((segment, group))
+    }
+
+    /// Makes a segment with its header, not yet synced.
+    fn create(&self, name: SegmentName) -> io::Result<Segment> {
+        let path: Arc<Path> = self.dir.join(name.to_string()).into();
+        let created = (self.options.clock)();
+        let header = SegmentHeader {
+            server: self.server.clone(),
+            epoch: name.epoch,
+            first: name.first,
+            salt: name.salt,
+            created,
+        };
+        let segment = Segment {
+            file: self.storage.create(&path)?,
+            path,
+            first: name.first,
+            salt: name.salt,
+            created,
+            bytes: SEGMENT_HEADER as u64,
+            allocated: 0,
+            listed: false,
+        };
+        if let Err(error) = segment.file.write_at(0, &header.encode()) {
+            self.discard(&segment);
+            return Err(error);
+        }
+        Ok(segment)
+    }
+
+    /// One write, one sync. Counts the bytes as the segment's only if both went well.
+    fn write(&self, segment: &mut Segment, bytes: &[u8]) -> io::Result<()> {
+        let end = segment.bytes + bytes.len() as u64;
+        self.allocate(segment, end);
+        segment.file.write_at(segment.bytes, bytes)?;
+        if self.options.durability == Durability::Sync {
+            segment.file.sync_data()?;
+            if !segment.listed {
+                self.storage.sync_dir(&self.dir)?;
+                segment.listed = true;
+            }
+        }
+        segment.bytes = end;
+        Ok(())
+    }
+
+    /// Takes space ahead. A disk that cannot, or is nearly full, may still take the write itself.
+    fn allocate(&self, segment: &mut Segment, end: u64) {
+        if self.options.allocate_bytes == 0 || end <= segment.allocated {
+            return;
+        }
+        let wanted = (end + self.options.allocate_bytes)
+            .min(self.options.segment_bytes)
+            .max(end);
+        segment.allocated = match segment.file.allocate(wanted) {
+            Ok(()) => wanted,
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => end,
+            // Not asked again.
+            Err(_) => u64::MAX,
+        };
+    }
+
+    fn is_full(&self, segment: &Segment, more: u64) -> bool {
+        let now = (self.options.clock)();
+        let age = now.duration_since(segment.created).unwrap_or_default();
+        let segment_bytes = self.options.segment_bytes.max(4096);
+        segment.bytes + more > segment_bytes || age > self.options.segment_age
+    }
+
+    /// Removes a segment that got no durable record. If that fails too, it stays behind as a
+    /// file whose records no epoch start counts; the next opening removes it.
+    fn discard(&self, segment: &Segment) {
+        if let Err(error) = self.storage.remove(&segment.path) {
+            tracing::warn!(path = %segment.path.display(), %error,
+                "failed segment cannot be removed");
+        }
+    }
+
+    fn share(
+        self,
+        epochs: Vec<EpochView>,
+        queue: Queue,
+        state: JournalState,
+        active: Option<Segment>,
+        epoch: Epoch,
+    ) -> Writer {
+        let (recent, held) = (self.options.recent_bytes, self.options.volatile_bytes);
+        Writer {
+            shared: Arc::new(Shared {
+                server: self.server.clone(),
+                storage: self.storage.clone(),
+                queue,
+                view: View::new(epochs, recent, held, state),
+            }),
+            last_durable: active.is_some().then_some((epoch, 1)),
+            files: self,
+            active,
+            epoch,
+            retry_at: None,
+        }
+    }
+}
+
+impl Segment {
+    /// Gives back the space that was taken ahead.
+    fn finish(&self) {
+        if let Err(error) = self.file.truncate(self.bytes) {
+            tracing::warn!(path = %self.path.display(), %error, "segment keeps its empty tail");
+        }
+    }
+
+    fn view(&self) -> SegmentView {
+        SegmentView {
+            path: self.path.clone(),
+            first: self.first,
+            bytes: self.bytes,
+            created: self.created,
+        }
+    }
+
+    fn epoch_view(&self, epoch: Epoch) -> EpochView {
+        EpochView {
+            epoch,
+            salt: self.salt,
+            segments: VecDeque::from([self.view()]),
+            durable_end: 0,
+            end: 0,
+        }
+    }
+}
+
+impl From<EpochFiles> for EpochView {
+    fn from(files: EpochFiles) -> Self {
+        let end = files.end.unwrap_or_default();
+        Self {
+            epoch: files.epoch,
+            salt: files.salt,
+            segments: files
+                .segments
+                .into_iter()
+                .map(|segment| SegmentView {
+                    path: segment.path,
+                    first: segment.first,
+                    bytes: segment.bytes,
+                    created: segment.created.unwrap_or(UNIX_EPOCH),
+                })
+                .collect(),
+            durable_end: end,
+            end,
+        }
+    }
+}
+
+fn segment_bytes(active: &Option<Segment>) -> u64 {
+    active.as_ref().map_or(0, |segment| segment.bytes)
+}
+
+fn start_group(epoch: Epoch, salt: Salt, volatile: bool, previous: Option<(Epoch, u64)>) -> Group {
+    let start = EpochStart {
+        epoch,
+        volatile,
+        previous,
+    };
+    let mut group = Group::new(epoch, 0, 0);
+    group.push(salt, &start.encode());
+    group
+}
+
+/// Closes the journal to appenders, waiters and readers when the writer is gone.
+struct Closer(Arc<Shared>);
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.0.queue.close();
+        self.0.view.publish(|view| view.closed = true);
+    }
+}
