@@ -1,0 +1,1 @@
+//! Heads with one reading pass, all others do not.
