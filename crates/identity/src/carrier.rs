@@ -39,7 +39,7 @@ pub struct Headers<'a> {
 }
 
 /// What the headers of an inbound request say.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extracted {
     /// The identifier to continue; `None`: this request is a new root.
     pub identifier: Option<RequestIdentifier>,
@@ -209,7 +209,7 @@ fn continue_parent(out: &mut Extracted, parent: TraceParent, state: &TraceState<
 }
 
 /// The header values of an outbound request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Injected {
     /// `selvedge-request`.
     pub request: arrayvec::ArrayString<{ RequestIdentifier::TEXT_MAX }>,

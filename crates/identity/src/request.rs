@@ -115,20 +115,21 @@ impl RequestIdentifier {
     pub fn advance(&self, own: Interaction, shape: Shape) -> Self {
         let k = shape.k.clamp(1, STACK_MAX as u8);
         let kept = self.stack.len().min(usize::from(k) - 1);
-        let mut stack = Stack::new();
-        for id in &self.stack[self.stack.len() - kept..] {
-            stack.push(id.cut(shape.width));
-        }
-        stack.push(StackId::of(own, shape.width));
-        Self {
+        // Filled in place: a stack is big, and each move of it costs as much as the rest.
+        let mut next = Self {
             origin: self.origin,
             depth: self
                 .depth
                 .saturating_add(shape.depth_increment)
                 .min(DEPTH_MAX),
             k,
-            stack,
+            stack: Stack::new(),
+        };
+        for id in &self.stack[self.stack.len() - kept..] {
+            next.stack.push(id.cut(shape.width));
         }
+        next.stack.push(StackId::of(own, shape.width));
+        next
     }
 
     /// The root request's id.

@@ -37,8 +37,20 @@ pub(super) fn parse(value: &[u8]) -> Result<RequestIdentifier, IdentifierError> 
     if end[1..] != check::check(body, &[]) {
         return Err(IdentifierError::Damaged);
     }
-    let fields = body.get(2..).ok_or(IdentifierError::Malformed)?;
-    parse_fields(fields).ok_or(IdentifierError::Malformed)
+    // Filled in place: a stack is big, and each move of it costs as much as the rest.
+    let mut id = RequestIdentifier {
+        origin: Origin::from_random([0; Origin::LENGTH]),
+        depth: 0,
+        k: 1,
+        stack: Stack::new(),
+    };
+    match body
+        .get(2..)
+        .and_then(|fields| read_fields(fields, &mut id))
+    {
+        Some(()) => Ok(id),
+        None => Err(IdentifierError::Malformed),
+    }
 }
 
 /// Whether the text begins as an identifier of another version: a number and a dot.
@@ -47,22 +59,18 @@ fn names_a_version(value: &[u8]) -> bool {
     digits > 0 && value.get(digits) == Some(&b'.')
 }
 
-/// Reads `<widths>.<k>.<depth>.<origin>.<stack>`.
-fn parse_fields(fields: &[u8]) -> Option<RequestIdentifier> {
+/// Reads `<widths>.<k>.<depth>.<origin>.<stack>` into `id`, whose stack is empty.
+fn read_fields(fields: &[u8], id: &mut RequestIdentifier) -> Option<()> {
     let (widths, rest) = split_at_dot(fields, STACK_MAX)?;
     let (k, rest) = split_at_dot(rest, 2)?;
-    let k = parse_k(k)?;
+    id.k = parse_k(k)?;
     let (depth, digits) = varint::read_digits(rest)?;
+    id.depth = depth;
     let rest = rest[digits..].strip_prefix(b".")?;
     let (origin, rest) = rest.split_at_checked(ORIGIN_LENGTH)?;
-    let origin = parse_origin(origin)?;
-    let stack = parse_stack(widths, rest.strip_prefix(b".")?)?;
-    (stack.len() <= usize::from(k) && depth <= DEPTH_MAX).then_some(RequestIdentifier {
-        origin,
-        depth,
-        k,
-        stack,
-    })
+    id.origin = parse_origin(origin)?;
+    read_stack(widths, rest.strip_prefix(b".")?, &mut id.stack)?;
+    (id.stack.len() <= usize::from(id.k) && depth <= DEPTH_MAX).then_some(())
 }
 
 /// The 1 to `length_max` bytes before the first dot, and what follows it.
@@ -87,11 +95,10 @@ fn parse_origin(text: &[u8]) -> Option<Origin> {
     Origin::from_bytes(bytes)
 }
 
-fn parse_stack(widths: &[u8], text: &[u8]) -> Option<Stack> {
+fn read_stack(widths: &[u8], text: &[u8], stack: &mut Stack) -> Option<()> {
     let mut bytes = [0; STACK_ROOM];
     // The room for a last whole id is not for the text: a longer one is refused here.
     let length = base64::read(text, &mut bytes[..STACK_MAX * 8])?;
-    let mut stack = Stack::new();
     if let &[width] = widths {
         let width = parse_width(width)?;
         if length == 0 || length % usize::from(width) != 0 {
@@ -104,7 +111,7 @@ fn parse_stack(widths: &[u8], text: &[u8]) -> Option<Stack> {
         for index in 0..count {
             stack.push(read_id(&bytes, index * usize::from(width), width)?);
         }
-        return Some(stack);
+        return Some(());
     }
     if widths.iter().all(|width| *width == widths[0]) {
         return None;
@@ -115,7 +122,7 @@ fn parse_stack(widths: &[u8], text: &[u8]) -> Option<Stack> {
         stack.push(read_id(&bytes, at, width)?);
         at += usize::from(width);
     }
-    (at == length).then_some(stack)
+    (at == length).then_some(())
 }
 
 fn parse_width(digit: u8) -> Option<u8> {
@@ -182,7 +189,10 @@ impl Out {
     }
 
     fn text(&self) -> ArrayString<{ RequestIdentifier::TEXT_MAX }> {
-        let text = std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default();
-        ArrayString::from(text).unwrap_or_default()
+        let mut out = ArrayString::new();
+        if let Ok(text) = std::str::from_utf8(&self.bytes[..self.length]) {
+            out.push_str(text);
+        }
+        out
     }
 }
