@@ -14,7 +14,7 @@ use selvedge_bus::{
     Batch, Bus, BusError, Event, Extent, Publisher, Source, SourceError, SourceRead, Subscribe,
 };
 use selvedge_identity::{Epoch, ServerName};
-use selvedge_journal::Journal;
+use selvedge_journal::{Delivery, Journal, Reader};
 use tokio::task::JoinHandle;
 
 use crate::metrics::{NodeMetrics, count};
@@ -25,6 +25,9 @@ use crate::{Memory, Node};
 /// no reason not to serve; a name that is taken is.
 const JOIN_WAIT: Duration = Duration::from_secs(2);
 
+/// How long to wait before an unreadable journal is read again.
+const UNREADABLE_WAIT: Duration = Duration::from_secs(1);
+
 /// Bytes of records that are taken from the journal at once.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 
@@ -32,6 +35,7 @@ const BATCH_BYTES_MAX: usize = 256 << 10;
 pub(crate) async fn start(
     node: &Node,
     bus: Arc<dyn Bus>,
+    reader: Reader,
 ) -> Result<Vec<JoinHandle<()>>, NodeError> {
     let source = Arc::new(JournalSource {
         server: node.server().clone(),
@@ -47,7 +51,7 @@ pub(crate) async fn start(
     }
     let own = Own {
         server: node.server().clone(),
-        journal: node.shared_journal(),
+        reader,
         memory: node.shared_memory(),
         metrics: node.shared_metrics(),
     };
@@ -83,7 +87,7 @@ impl Joining {
             };
         }
         match self {
-            Joining::Done(publisher) => Ok(publisher.as_ref()),
+            Joining::Done(publisher) => Ok(&**publisher),
             _ => Err(BusError::Closed),
         }
     }
@@ -109,27 +113,26 @@ impl Joining {
 /// Follows the server's own journal.
 struct Own {
     server: ServerName,
-    journal: Arc<Journal>,
+    /// Stands behind what was read at the start.
+    reader: Reader,
     memory: Arc<Memory>,
     metrics: Arc<NodeMetrics>,
 }
 
 impl Own {
-    async fn run(self, mut joining: Joining) {
-        let mut reader = self.journal.reader(None);
+    async fn run(mut self, mut joining: Joining) {
         loop {
-            let read = match reader.next_batch(BATCH_BYTES_MAX).await {
-                Ok(Some(read)) => read,
-                Ok(None) => return,
+            let batch = match self.reader.next_batch(BATCH_BYTES_MAX).await {
+                Ok(Delivery::Batch(batch)) => batch,
+                Ok(Delivery::Gap(gap)) => {
+                    self.memory
+                        .gap(&self.server, gap.epoch, gap.from, gap.to);
+                    continue;
+                }
+                Ok(Delivery::Closed) => return,
                 Err(error) => {
                     tracing::error!(server = %self.server, %error, "own journal not readable");
-                    return;
-                }
-            };
-            let batch = match read {
-                selvedge_journal::Read::Batch(batch) => batch,
-                selvedge_journal::Read::Gap { epoch, from, to } => {
-                    self.memory.gap(&self.server, epoch, from, to);
+                    tokio::time::sleep(UNREADABLE_WAIT).await;
                     continue;
                 }
             };
@@ -184,11 +187,7 @@ impl Others {
                     from,
                     to,
                 } => {
-                    if to == Event::UNKNOWN_END {
-                        self.memory.ended(&server, epoch);
-                    } else {
-                        self.memory.gap(&server, epoch, from, to);
-                    }
+                    self.memory.gap(&server, epoch, from, to);
                 }
                 Event::Joined { server, .. } => self.memory.presence(&server, true),
                 Event::Left { server } => self.memory.presence(&server, false),
@@ -226,20 +225,20 @@ impl Source for JournalSource {
         from: u64,
         bytes_max: usize,
     ) -> Result<SourceRead, SourceError> {
-        let read = self
-            .journal
-            .read(epoch, from, bytes_max)
-            .await
+        let mut reader = self.journal.reader(Some((epoch, from)));
+        let read = reader
+            .try_next(bytes_max)
             .map_err(|error| SourceError(error.to_string()))?;
         Ok(match read {
-            None => SourceRead::End,
-            Some(selvedge_journal::Read::Gap { to, .. }) => SourceRead::Gap { to },
-            Some(selvedge_journal::Read::Batch(batch)) => SourceRead::Batch(Batch {
+            Some(Delivery::Gap(gap)) if gap.epoch == epoch => SourceRead::Gap { to: gap.to },
+            Some(Delivery::Batch(batch)) if batch.epoch == epoch => SourceRead::Batch(Batch {
                 server: self.server.clone(),
-                epoch: batch.epoch,
+                epoch,
                 first: batch.first,
                 records: batch.records,
             }),
+            // Nothing more, or already another epoch's.
+            _ => SourceRead::End,
         })
     }
 }

@@ -11,6 +11,7 @@
 mod agent;
 mod clock;
 mod exchange;
+mod gather;
 mod inbound;
 mod keep;
 mod late;
@@ -22,7 +23,9 @@ mod wait;
 
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use exchange::{Action, Answer, End, Exchange, Outbound, OutboundHeaders, outcome_of};
+pub use gather::Gathered;
 pub use inbound::Inbound;
+pub use ipnet::IpNet;
 pub use keep::Keep;
 pub use memory::{Memory, MemoryCounts};
 pub use metrics::{NodeCounts, NodeMetrics};

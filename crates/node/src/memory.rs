@@ -105,24 +105,19 @@ impl Memory {
         self.changed.notify_waiters();
     }
 
-    /// Notes that the records from `from` to below `to` can no longer be had.
+    /// Notes that the records from `from` to below `to` can no longer be had; `u64::MAX`: that
+    /// nothing more of the epoch can.
     pub fn gap(&self, server: &ServerName, epoch: Epoch, from: u64, to: u64) {
         {
             let mut state = self.lock();
             let view = state.view(server, epoch);
+            if to == u64::MAX {
+                view.end = Some(view.end.unwrap_or(u64::MAX).min(view.watermark));
+                return self.changed.notify_waiters();
+            }
             let lost = to.saturating_sub(view.watermark.max(from));
             view.watermark = view.watermark.max(to);
             state.counts.lost += lost;
-        }
-        self.changed.notify_waiters();
-    }
-
-    /// Notes that nothing more of an epoch can be had.
-    pub fn ended(&self, server: &ServerName, epoch: Epoch) {
-        {
-            let mut state = self.lock();
-            let view = state.view(server, epoch);
-            view.end = Some(view.end.unwrap_or(u64::MAX).min(view.watermark));
         }
         self.changed.notify_waiters();
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use selvedge_bus::{Bus, BusError};
 use selvedge_entry::{Direction, Opening, Record, Text, Timestamp};
 use selvedge_identity::{Head, KeyRing, Position, ServerName, SessionId, Shape};
-use selvedge_journal::{Appended, Journal, JournalError};
+use selvedge_journal::{Appended, Delivery, Journal, JournalError, Reader};
 use selvedge_session::Orderer;
 use thiserror::Error;
 use tokio::task::JoinHandle;
@@ -18,6 +18,12 @@ use crate::{Keep, Memory, NodeMetrics, NodeOptions, WaitOptions, agent};
 /// Sessions whose greatest counter a server remembers; of a forgotten one it takes the greatest
 /// that it has given in any, so the rule holds all the same.
 const SESSIONS_REMEMBERED: usize = 1 << 16;
+
+/// Bytes of the journal that are read at once at the start.
+const REPLAY_BYTES: usize = 1 << 20;
+
+/// How long a stop waits until the last records are announced.
+const STOP_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Why a node did not start.
 #[derive(Debug, Error)]
@@ -47,7 +53,6 @@ struct Inner {
     waiters: Waiters,
     late: Late,
     metrics: Arc<NodeMetrics>,
-    last: Mutex<Option<Appended>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -81,27 +86,64 @@ impl Node {
                 waiters: Waiters::default(),
                 late: Late::default(),
                 metrics: Arc::default(),
-                last: Mutex::default(),
                 tasks: Mutex::default(),
                 options,
             }),
         };
-        let mut tasks = agent::start(&node, bus).await?;
+        let reader = node.replay()?;
+        let mut tasks = agent::start(&node, bus, reader).await?;
         tasks.push(tokio::spawn(sweep(Arc::downgrade(&node.inner))));
         *node.lock_tasks() = tasks;
         Ok(node)
     }
 
+    /// Reads what this server wrote in earlier runs: what its memory held, and which counters it
+    /// gave, none of which it may give again.
+    fn replay(&self) -> Result<Reader, NodeError> {
+        let mut reader = self.inner.journal.reader(None);
+        let mut orderer = self.lock_orderer();
+        while let Some(delivery) = reader.try_next(REPLAY_BYTES)? {
+            let batch = match delivery {
+                Delivery::Batch(batch) => batch,
+                Delivery::Gap(gap) => {
+                    let memory = self.memory();
+                    memory.gap(self.server(), gap.epoch, gap.from, gap.to);
+                    continue;
+                }
+                Delivery::Closed => break,
+            };
+            for payload in &batch.records {
+                if let Ok(Record::Opening(opening) | Record::Whole(opening, _)) =
+                    Record::decode(payload)
+                    && let (Some(session), Some(counter)) = (opening.session, opening.counter)
+                {
+                    orderer.given(session, counter);
+                }
+            }
+            self.memory()
+                .apply(self.server(), batch.epoch, batch.first, &batch.records);
+        }
+        drop(orderer);
+        Ok(reader)
+    }
+
     /// Leaves the network, and closes the journal once everything appended is durable.
     pub async fn stop(&self) {
-        let last = *self.inner.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = last {
-            self.durable(last).await;
+        let journal = self.inner.journal.clone();
+        // Closing waits for the last commit, on a thread that may block.
+        let closed = tokio::task::spawn_blocking(move || journal.close()).await;
+        if let Err(error) = closed {
+            tracing::error!(server = %self.server(), %error, "journal not closed");
         }
-        for task in self.lock_tasks().drain(..) {
+        let tasks: Vec<_> = self.lock_tasks().drain(..).collect();
+        let mut tasks = tasks.into_iter();
+        // The first follows the journal to its end: what was written last is announced, too.
+        if let Some(own) = tasks.next() {
+            let _ = tokio::time::timeout(STOP_WAIT, own).await;
+        }
+        for task in tasks {
             task.abort();
         }
-        self.inner.journal.close();
     }
 
     /// The server's name.
@@ -226,52 +268,42 @@ impl Node {
         session: SessionId,
         floor: u64,
         mut opening: Opening,
-    ) -> (Head, Appended) {
-        let mut orderer = self
-            .inner
-            .orderer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let counter = orderer.next(session, floor);
+    ) -> Option<(Head, Appended)> {
+        let mut orderer = self.lock_orderer();
+        let counter = orderer.next(session, floor)?;
         opening.counter = Some(counter);
-        let at = self.append(&Record::Opening(Box::new(opening)));
+        let at = self.append(&Record::Opening(Box::new(opening)))?;
         drop(orderer);
         let head = Head {
             position: self.position(at),
             effect: at.sequence,
             counter,
         };
-        (head, at)
+        Some((head, at))
     }
 
-    pub(crate) fn append(&self, record: &Record) -> Appended {
+    /// `None` once the node is stopped: what a request does after that stands nowhere.
+    pub(crate) fn append(&self, record: &Record) -> Option<Appended> {
         thread_local! {
             static BUFFER: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
         }
-        let at = BUFFER.with_borrow_mut(|buffer| {
+        let appended = BUFFER.with_borrow_mut(|buffer| {
             buffer.clear();
             record.encode(buffer);
             self.inner.journal.append(buffer)
         });
-        *self
-            .inner
-            .last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(at);
-        at
-    }
-
-    /// The newest record that anyone has appended.
-    pub(crate) fn last_appended(&self) -> Option<Appended> {
-        *self
-            .inner
-            .last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        match appended {
+            Ok(at) => Some(at),
+            Err(error) => {
+                tracing::error!(server = %self.server(), %error, "record not written");
+                None
+            }
+        }
     }
 
     pub(crate) async fn durable(&self, at: Appended) {
-        self.inner.journal.durable(at).await;
+        // Volatile is as good as it gets while the disk fails: the journal's state says so.
+        let _kept = self.inner.journal.durable(at).await;
     }
 
     pub(crate) fn position(&self, at: Appended) -> Position {
@@ -284,6 +316,13 @@ impl Node {
 
     pub(crate) fn write_later(&self, write: Box<dyn FnOnce() + Send>) {
         self.inner.late.push(self.monotonic_ns(), write);
+    }
+
+    fn lock_orderer(&self) -> std::sync::MutexGuard<'_, Orderer> {
+        self.inner
+            .orderer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_tasks(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {

@@ -52,10 +52,6 @@ impl Actions {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
     pub(super) fn is_full(&self) -> bool {
         self.list.len() >= ACTIONS_MAX
     }

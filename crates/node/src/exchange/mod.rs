@@ -116,6 +116,8 @@ struct State {
     /// Attributes added since the last record.
     attributes: Fields,
     status: u16,
+    /// The newest record of an action that the request's code recorded.
+    newest: Option<Appended>,
 }
 
 /// How far an entry has been written.
@@ -135,10 +137,14 @@ impl Exchange {
         let mut actions = Actions::new(begun.heads.into_vec());
         let stage = match (begun.role, session) {
             (Role::Advances, Some(session)) => {
-                let floor = actions.begin();
-                let (head, at) = node.append_action(session, floor.floor(), opening);
-                actions.add(&floor, head, true);
-                Stage::Opened(at)
+                let begin = actions.begin();
+                match node.append_action(session, begin.floor(), opening) {
+                    Some((head, at)) => {
+                        actions.add(&begin, head, true);
+                        Stage::Opened(at)
+                    }
+                    None => Stage::Closed,
+                }
             }
             _ => Stage::Unwritten(Box::new(opening)),
         };
@@ -159,6 +165,7 @@ impl Exchange {
                     actions,
                     attributes: Fields::new(),
                     status: 0,
+                    newest: None,
                 }),
                 node,
             }),
@@ -276,8 +283,9 @@ impl Inner {
             else {
                 return;
             };
-            let at = self.node.append(&Record::Opening(opening));
-            state.stage = Stage::Opened(at);
+            if let Some(at) = self.node.append(&Record::Opening(opening)) {
+                state.stage = Stage::Opened(at);
+            }
         }
     }
 
@@ -294,10 +302,10 @@ impl Inner {
             outcome: outcome_of(status),
             attributes: std::mem::take(&mut state.attributes),
         };
-        Some(self.node.append(&Record::Effect {
-            opening: opened.into(),
+        self.node.append(&Record::Effect {
+            opening: opened.sequence,
             effect,
-        }))
+        })
     }
 
     fn write_closing(&self, end: End) -> Option<Appended> {
@@ -305,13 +313,11 @@ impl Inner {
         let status = if end.status == 0 { state.status } else { end.status };
         let closing = self.node.closing(end, status, self.began_ns, &mut state.attributes);
         match std::mem::replace(&mut state.stage, Stage::Closed) {
-            Stage::Unwritten(opening) => {
-                Some(self.node.append(&Record::Whole(opening, closing)))
-            }
-            Stage::Opened(opened) => Some(self.node.append(&Record::Closing {
-                opening: opened.into(),
+            Stage::Unwritten(opening) => self.node.append(&Record::Whole(opening, closing)),
+            Stage::Opened(opened) => self.node.append(&Record::Closing {
+                opening: opened.sequence,
                 closing,
-            })),
+            }),
             Stage::Closed => None,
         }
     }
@@ -324,7 +330,10 @@ impl Inner {
         if heads.is_empty() {
             return Answer::default();
         }
-        if let Some(at) = written.or_else(|| self.node.last_appended()) {
+        // Actions recorded since, and whatever else this journal took meanwhile: durable before
+        // the answer, too.
+        let newest = written.into_iter().chain(self.lock().newest).max();
+        if let Some(at) = newest {
             self.node.durable(at).await;
             for head in &mut heads {
                 // The journal's own: everything up to the effect record is durable now.
@@ -379,9 +388,13 @@ impl Action {
             let mut opening = exchange.internal_opening(name, &begin);
             match exchange.session {
                 Some(session) if !state.actions.is_full() => {
-                    let (head, at) = node.append_action(session, begin.floor(), opening);
-                    let index = state.actions.add(&begin, head, false);
-                    (at, Some(index))
+                    match node.append_action(session, begin.floor(), opening) {
+                        Some((head, at)) => {
+                            state.newest = Some(at);
+                            (Some(at), Some(state.actions.add(&begin, head, false)))
+                        }
+                        None => (None, None),
+                    }
                 }
                 _ => {
                     opening.flags.push("unordered_action".into());
@@ -391,7 +404,7 @@ impl Action {
         };
         Self {
             exchange,
-            at: Some(at),
+            at,
             index,
             began_ns,
             attributes: Fields::new(),
@@ -433,12 +446,16 @@ impl Drop for Action {
             closing.outcome = Outcome::Ok;
         }
         let closed = node.append(&Record::Closing {
-            opening: at.into(),
+            opening: at.sequence,
             closing,
         });
         if let Some(index) = self.index {
-            let effect = if closed.epoch == at.epoch { closed.sequence } else { at.sequence };
-            self.exchange.lock().actions.finish(index, effect);
+            let closed = closed.filter(|closed| closed.epoch == at.epoch);
+            let mut state = self.exchange.lock();
+            state.newest = closed.or(state.newest);
+            state
+                .actions
+                .finish(index, closed.map_or(at.sequence, |closed| closed.sequence));
         }
     }
 }

@@ -6,7 +6,6 @@ use arrayvec::ArrayString;
 use selvedge_entry::{Call, Direction, Fields, Opening, Record, Text};
 use selvedge_identity::carrier::{self, Injected};
 use selvedge_identity::{Interaction, RequestIdentifier, SessionToken};
-use selvedge_journal::Appended;
 
 use super::actions::Begin;
 use super::{End, Inner, Stage};
@@ -184,7 +183,9 @@ impl Shared {
             let Stage::Unwritten(opening) = std::mem::replace(&mut *stage, Stage::Closed) else {
                 return;
             };
-            *stage = Stage::Opened(self.node.append(&Record::Opening(opening)));
+            if let Some(at) = self.node.append(&Record::Opening(opening)) {
+                *stage = Stage::Opened(at);
+            }
         }
     }
 
@@ -197,8 +198,8 @@ impl Shared {
         let closing = self.node.closing(end, status, self.began_ns, &mut Fields::new());
         let record = match std::mem::replace(&mut *stage, Stage::Closed) {
             Stage::Unwritten(opening) => Record::Whole(opening, closing),
-            Stage::Opened(Appended { sequence, .. }) => Record::Closing {
-                opening: sequence,
+            Stage::Opened(at) => Record::Closing {
+                opening: at.sequence,
                 closing,
             },
             Stage::Closed => return,
