@@ -15,8 +15,8 @@ use http_body::Body as _;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::http1_body::Http1Body;
 use crate::Length;
+use crate::http1_body::Http1Body;
 
 /// Why a body did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -79,11 +79,12 @@ impl ChunkDecoder {
                     return Ok(Decoded::Data(buffer.split_to(take).freeze()));
                 }
                 State::DataEnd => {
-                    if buffer.len() < 2 {
-                        return Ok(Decoded::More);
-                    }
-                    if &buffer[..2] != b"\r\n" {
+                    let end = &buffer[..buffer.len().min(2)];
+                    if !b"\r\n".starts_with(end) {
                         return Err(BodyError::Malformed("chunk longer than its size"));
+                    }
+                    if end.len() < 2 {
+                        return Ok(Decoded::More);
                     }
                     let _ = buffer.split_to(2);
                     self.state = State::Size;

@@ -17,6 +17,7 @@ use bytes::{Buf, BytesMut};
 use thiserror::Error;
 use tokio::net::TcpStream;
 
+use crate::Refusal;
 use crate::body::{Body, BodyError};
 use crate::copy::CopyError;
 use crate::head::{Length, RequestHead, Response, ResponseHead};
@@ -24,7 +25,6 @@ use crate::http1_body::{Giving, Http1Body};
 use crate::limits::{ClientLimits, millis};
 use crate::parse::{Framing, HeadScanner, ResponseFacts, parse_response};
 use crate::wire::{Sink, Source, Tunnel};
-use crate::Refusal;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -63,14 +63,20 @@ impl SendError {
     /// Whether the upstream certainly did not get the request.
     #[must_use]
     pub fn is_unsent(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::Closed { sent: false, .. })
+        matches!(
+            self,
+            Self::Connect { .. } | Self::Closed { sent: false, .. }
+        )
     }
 
     /// Whether no byte of an answer came, so that asking again elsewhere is possible for a
     /// request that may be repeated.
     #[must_use]
     pub fn is_unanswered(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::Closed { .. } | Self::Timeout)
+        matches!(
+            self,
+            Self::Connect { .. } | Self::Closed { .. } | Self::Timeout
+        )
     }
 
     /// Whether the client is at fault, not the upstream.
@@ -130,7 +136,6 @@ const SMALL: usize = 8 * 1024;
 /// A connection in use so short a time ago is not closed for being unused.
 const YOUNG: Duration = Duration::from_secs(1);
 const FOREVER: Duration = Duration::from_secs(7 * 24 * 3600);
-
 
 impl Client {
     /// Connections to `address` (`host:port`); none is made yet.
@@ -266,7 +271,10 @@ impl Shared {
         head: &RequestHead,
         body: &mut Body,
     ) -> Result<Response, SendError> {
-        let Connection { mut source, mut sink } = connection;
+        let Connection {
+            mut source,
+            mut sink,
+        } = connection;
         let mut out = BytesMut::new();
         let length = body.length();
         head.write(length, &mut out);

@@ -79,7 +79,9 @@ impl Fields {
     /// The first value of that name (given in lower case).
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.iter().find(|(n, _)| is(n, name)).map(|(_, value)| value)
+        self.iter()
+            .find(|(n, _)| is(n, name))
+            .map(|(_, value)| value)
     }
 
     /// All values of that name (given in lower case), in order.

@@ -202,7 +202,8 @@ impl Response {
     #[must_use]
     pub fn text(status: u16, text: &str) -> Self {
         let mut head = ResponseHead::new(status);
-        head.fields.append("content-type", "text/plain; charset=utf-8");
+        head.fields
+            .append("content-type", "text/plain; charset=utf-8");
         Self {
             head,
             body: Body::full(text.as_bytes().to_vec()),

@@ -113,7 +113,8 @@ impl Http1Body {
             match &mut self.state {
                 State::Length(left) => {
                     if !buffer.is_empty() {
-                        let take = usize::try_from(*left).map_or(buffer.len(), |n| n.min(buffer.len()));
+                        let take =
+                            usize::try_from(*left).map_or(buffer.len(), |n| n.min(buffer.len()));
                         *left -= take as u64;
                         return Poll::Ready(Ok(Some(buffer.split_to(take).freeze())));
                     }

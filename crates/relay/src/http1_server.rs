@@ -256,8 +256,7 @@ impl<H: Handler> Connection<H> {
         let length = body.length();
         let until_close =
             !bodiless && length == Length::Unknown && asked.version == Version::Http10;
-        let keep_alive =
-            asked.keep_alive && !until_close && !unasked && !self.state.is_stopping();
+        let keep_alive = asked.keep_alive && !until_close && !unasked && !self.state.is_stopping();
 
         let mut out = BytesMut::new();
         head.write(&mut out);

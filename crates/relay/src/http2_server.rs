@@ -215,7 +215,8 @@ fn answer(response: Response, to_head: bool, stay: Stay) -> http::Response<OutBo
     let mut out = http::Response::new(());
     *out.status_mut() = status;
     for (name, value) in head.fields.iter() {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
         {
             out.headers_mut().append(name, value);
         }

@@ -168,7 +168,9 @@ pub fn parse_request(head: Bytes, limits: &Limits) -> Result<(RequestHead, Reque
         expects_continue: expects_continue && framing != Framing::Length(0),
     };
     // A change of protocol takes the connection over right behind the head.
-    let upgrade = (framing == Framing::Length(0)).then(|| hops.upgrade()).flatten();
+    let upgrade = (framing == Framing::Length(0))
+        .then(|| hops.upgrade())
+        .flatten();
     let target = match target.path {
         "" if method == "OPTIONS" => fields.add_text(b"*"),
         "" => fields.add_text(b"/"),
@@ -192,7 +194,10 @@ pub fn parse_request(head: Bytes, limits: &Limits) -> Result<(RequestHead, Reque
 ///
 /// # Errors
 /// With what was wrong (the status is 502).
-pub fn parse_response(head: Bytes, to_head: bool) -> Result<(ResponseHead, ResponseFacts), Refusal> {
+pub fn parse_response(
+    head: Bytes,
+    to_head: bool,
+) -> Result<(ResponseHead, ResponseFacts), Refusal> {
     let bytes: &[u8] = &head;
     let bad = |reason| Refusal::new(502, reason);
     let mut slots: Slots<'_> = [const { MaybeUninit::uninit() }; FIELDS_MAX];
@@ -278,7 +283,11 @@ impl<'a> Hops<'a> {
     fn read(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Refusal> {
         if is(name, "content-length") {
             let length = read_length(value).ok_or(Refusal::bad("bad Content-Length"))?;
-            if self.length.replace(length).is_some_and(|other| other != length) {
+            if self
+                .length
+                .replace(length)
+                .is_some_and(|other| other != length)
+            {
                 return Err(Refusal::bad("several lengths"));
             }
         } else if is(name, "transfer-encoding") {
@@ -353,8 +362,12 @@ impl<'a> Target<'a> {
         if method == "CONNECT" {
             return Err(Refusal::new(405, "CONNECT is not served"));
         }
-        let scheme = target.get(..7).filter(|s| s.eq_ignore_ascii_case("http://"));
-        let rest = scheme.map(|_| &target[7..]).ok_or(Refusal::bad("bad target"))?;
+        let scheme = target
+            .get(..7)
+            .filter(|s| s.eq_ignore_ascii_case("http://"));
+        let rest = scheme
+            .map(|_| &target[7..])
+            .ok_or(Refusal::bad("bad target"))?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         if authority.is_empty() || !is_authority(authority.as_bytes()) {
@@ -426,7 +439,8 @@ fn refuse_request(error: httparse::Error, head: &[u8]) -> Refusal {
             let version = line.rsplit(|&b| b == b' ').next().unwrap_or_default();
             let known_form = matches!(version, [b'H', b'T', b'T', b'P', b'/', a, b'.', b]
                 if a.is_ascii_digit() && b.is_ascii_digit());
-            if known_form {
+            let ours = version.starts_with(b"HTTP/1.") && matches!(version[7..], [b'0' | b'1']);
+            if known_form && !ours {
                 Refusal::new(505, "unsupported version")
             } else {
                 Refusal::bad("bad version")

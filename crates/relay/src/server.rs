@@ -69,12 +69,9 @@ impl Phase {
 
     /// A request has begun; false if the connection was cut before.
     pub(crate) fn begin(&self) -> bool {
-        let swap = self.0.compare_exchange(
-            Self::IDLE,
-            Self::BUSY,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
+        let swap =
+            self.0
+                .compare_exchange(Self::IDLE, Self::BUSY, Ordering::AcqRel, Ordering::Acquire);
         swap != Err(Self::CUT)
     }
 

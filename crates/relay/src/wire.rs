@@ -178,10 +178,7 @@ impl Tunnel {
     pub(crate) async fn join(self, near: (Source, Sink), idle: Duration) -> (u64, u64) {
         let Self { source, sink } = self;
         let (near_source, near_sink) = near;
-        tokio::join!(
-            copy(near_source, sink, idle),
-            copy(source, near_sink, idle)
-        )
+        tokio::join!(copy(near_source, sink, idle), copy(source, near_sink, idle))
     }
 }
 
