@@ -1,0 +1,340 @@
+//! Takes observations one by one or in a batch, in any order, and keeps what a tree is made of.
+//!
+//! Adding one costs at most its stack's length and touches no other entry of the tree, except
+//! where the same side of the same interaction was seen before: then it may be a repeat. A tree
+//! can be asked for at any time; it is the same for any order, split and repetition of the same
+//! observations.
+
+use std::collections::HashMap;
+
+use selvedge_entry::{Direction, Outcome};
+use selvedge_identity::{Origin, StackId};
+
+use crate::clocks::Clocks;
+use crate::resolve::Resolved;
+use crate::skeleton::{NONE, Prepared, Skeleton};
+use crate::{Handle, Levels, Observation, Tree, chain};
+
+/// What became of an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It is new.
+    New,
+    /// It was known, and it tells more now (its end, for one).
+    Updated,
+    /// It was known.
+    Repeated,
+    /// It is of another origin, or of a depth that no level has. It was counted and dropped.
+    Refused,
+}
+
+/// Builds the call tree of one origin.
+#[derive(Clone, Debug)]
+pub struct TreeBuilder {
+    pub(crate) origin: Origin,
+    pub(crate) levels: Levels,
+    pub(crate) observations: Vec<Observation>,
+    pub(crate) briefs: Vec<Brief>,
+    pub(crate) skeleton: Skeleton,
+    pub(crate) clocks: Clocks,
+    /// Lists that became long, by handle.
+    crowds: HashMap<(u32, Direction), HashMap<Handle, Vec<u32>>>,
+    pub(crate) refused: usize,
+}
+
+/// What a tree's making reads of every observation, packed densely.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Brief {
+    pub(crate) at: i64,
+    /// Nanoseconds to the answer's head; [`u64::MAX`]: unknown.
+    pub(crate) head: u64,
+    /// Nanoseconds to the end; [`u64::MAX`]: unknown.
+    pub(crate) end: u64,
+    /// Its place in its journal.
+    pub(crate) sequence: u64,
+    pub(crate) clock: u32,
+    /// The next entry of the same direction and group.
+    pub(crate) next: u32,
+    pub(crate) error: bool,
+    pub(crate) ignored_hop: bool,
+    pub(crate) detailed: bool,
+}
+
+/// Lists up to this long are searched in line for repeats.
+const CROWD: usize = 32;
+
+/// How many observations of a batch are looked ahead, so that their cache misses overlap.
+const AHEAD: usize = 32;
+
+impl TreeBuilder {
+    /// An empty builder whose depths are levels.
+    #[must_use]
+    pub fn new(origin: Origin) -> Self {
+        Self::with_levels(origin, Levels::default())
+    }
+
+    /// An empty builder with depth values of their own meaning.
+    #[must_use]
+    pub fn with_levels(origin: Origin, levels: Levels) -> Self {
+        Self {
+            origin,
+            levels,
+            observations: Vec::new(),
+            briefs: Vec::new(),
+            skeleton: Skeleton::with_capacity(0),
+            clocks: Clocks::default(),
+            crowds: HashMap::new(),
+            refused: 0,
+        }
+    }
+
+    /// A builder of all these observations: the same as adding each, faster.
+    #[must_use]
+    pub fn batch(origin: Origin, observations: Vec<Observation>) -> Self {
+        let mut builder = Self::new(origin);
+        builder.observations.reserve_exact(observations.len());
+        builder.briefs.reserve_exact(observations.len());
+        builder.skeleton = Skeleton::with_capacity(observations.len() / 2 + 1);
+        builder.extend(observations);
+        builder
+    }
+
+    /// Whose tree it is.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// How many distinct observations it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.observations.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.observations.is_empty()
+    }
+
+    /// How many observations were refused.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.refused
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, observation: Observation) -> Added {
+        match self.prepare(&observation) {
+            Some(prepared) => self.place(observation, &prepared),
+            None => {
+                self.refused += 1;
+                Added::Refused
+            }
+        }
+    }
+
+    /// The tree as far as it is known. Costs a pass over everything; the tree borrows it.
+    #[must_use]
+    pub fn tree(&self) -> Tree<'_> {
+        Tree::build(self)
+    }
+
+    #[inline]
+    fn prepare(&self, observation: &Observation) -> Option<Prepared> {
+        let identifier = &observation.identifier;
+        let level = self.levels.level(identifier.depth())?;
+        (identifier.origin() == self.origin)
+            .then(|| Prepared::new(level, own(observation), identifier.stack()))
+    }
+
+    fn place(&mut self, observation: Observation, prepared: &Prepared) -> Added {
+        if self.skeleton.is_too_wide_for(prepared) {
+            self.narrow(prepared);
+        }
+        let group = self.skeleton.add(prepared, || {
+            chain::of(&observation.identifier, own(&observation), prepared.level)
+        });
+        if let Some(known) = self.find(group, &observation) {
+            return self.update(known, observation);
+        }
+        let number = u32::try_from(self.observations.len()).expect("fewer than 2^32 entries");
+        let clock = self.clocks.number(&observation.handle, &observation.host);
+        self.briefs.push(Brief::new(&observation, clock));
+        self.observations.push(observation);
+        self.hang(group, number);
+        Added::New
+    }
+
+    /// The same entry, if it is known already.
+    #[inline]
+    fn find(&mut self, group: u32, observation: &Observation) -> Option<u32> {
+        let side = observation.direction;
+        let head = self.skeleton.groups[group as usize].heads[side as usize];
+        if head == NONE {
+            return None;
+        }
+        self.find_in_list(head, group, observation)
+    }
+
+    fn find_in_list(&mut self, head: u32, group: u32, observation: &Observation) -> Option<u32> {
+        let observations = &self.observations;
+        let same = |&number: &u32| {
+            let known = &observations[number as usize];
+            known.handle == observation.handle && known.identifier == observation.identifier
+        };
+        let list = || std::iter::successors(Some(head), |&at| self.next(at));
+        let mut length = 0;
+        for number in list().take(CROWD) {
+            if same(&number) {
+                return Some(number);
+            }
+            length += 1;
+        }
+        if length < CROWD {
+            return None;
+        }
+        let key = (group, observation.direction);
+        if !self.crowds.contains_key(&key) {
+            let mut crowd: HashMap<Handle, Vec<u32>> = HashMap::new();
+            for number in list() {
+                let handle = self.observations[number as usize].handle.clone();
+                crowd.entry(handle).or_default().push(number);
+            }
+            self.crowds.insert(key, crowd);
+        }
+        let numbers = self.crowds[&key].get(&observation.handle)?;
+        numbers.iter().copied().find(same)
+    }
+
+    fn update(&mut self, number: u32, observation: Observation) -> Added {
+        let at = number as usize;
+        if !self.observations[at].yields_to(&observation) {
+            return Added::Repeated;
+        }
+        let clock = self.clocks.number(&observation.handle, &observation.host);
+        let next = self.briefs[at].next;
+        self.briefs[at] = Brief {
+            next,
+            ..Brief::new(&observation, clock)
+        };
+        self.observations[at] = observation;
+        Added::Updated
+    }
+
+    /// Hangs an observation on its group's list, whose head is the least handle.
+    fn hang(&mut self, group: u32, number: u32) {
+        let side = self.observations[number as usize].direction;
+        let head = self.skeleton.groups[group as usize].heads[side as usize];
+        let mut first = number;
+        if head != NONE {
+            let handle = |number: u32| &self.observations[number as usize].handle;
+            if handle(number) < handle(head) {
+                self.briefs[number as usize].next = head;
+            } else {
+                let after = self.briefs[head as usize].next;
+                self.briefs[number as usize].next = after;
+                self.briefs[head as usize].next = number;
+                first = head;
+            }
+            if let Some(crowd) = self.crowds.get_mut(&(group, side)) {
+                let handle = self.observations[number as usize].handle.clone();
+                crowd.entry(handle).or_default().push(number);
+            }
+        }
+        self.skeleton.groups[group as usize].heads[side as usize] = first;
+    }
+
+    /// The entry after `number` in its list.
+    fn next(&self, number: u32) -> Option<u32> {
+        let next = self.briefs[number as usize].next;
+        (next != NONE).then_some(next)
+    }
+
+    /// A list of entries from its head on.
+    pub(crate) fn list(&self, head: u32) -> impl Iterator<Item = u32> {
+        let first = (head != NONE).then_some(head);
+        std::iter::successors(first, |&at| self.next(at))
+    }
+
+    /// The level of an interaction.
+    pub(crate) fn level(&self, resolved: &Resolved, number: u32) -> u32 {
+        let groups = &self.skeleton.groups;
+        let group = match groups.get(number as usize) {
+            Some(group) => group,
+            None => &groups[resolved.leaves[number as usize - groups.len()].group as usize],
+        };
+        group.level
+    }
+
+    /// Builds the skeleton anew for narrower ids.
+    fn narrow(&mut self, prepared: &Prepared) {
+        self.skeleton.narrow(prepared);
+        self.crowds.clear();
+        for number in 0..self.observations.len() {
+            self.briefs[number].next = NONE;
+            let observation = &self.observations[number];
+            let prepared = self.prepare(observation).expect("it was taken before");
+            let group = self.skeleton.add(&prepared, || {
+                chain::of(&observation.identifier, own(observation), prepared.level)
+            });
+            self.hang(group, number as u32);
+        }
+    }
+}
+
+impl Extend<Observation> for TreeBuilder {
+    fn extend<I: IntoIterator<Item = Observation>>(&mut self, observations: I) {
+        let mut observations = observations.into_iter();
+        let mut ahead: Vec<Observation> = Vec::with_capacity(AHEAD);
+        let mut prepared: Vec<Option<Prepared>> = Vec::with_capacity(AHEAD);
+        loop {
+            ahead.extend(observations.by_ref().take(AHEAD));
+            if ahead.is_empty() {
+                return;
+            }
+            prepared.extend(ahead.iter().map(|observation| self.prepare(observation)));
+            let mut touched = 0;
+            for prepared in prepared.iter().flatten() {
+                touched ^= self.skeleton.touch(self.skeleton.tag(prepared, 0));
+                touched ^= self.skeleton.touch(self.skeleton.tag(prepared, 1));
+            }
+            std::hint::black_box(touched);
+            for (observation, prepared) in ahead.drain(..).zip(prepared.drain(..)) {
+                match prepared {
+                    Some(prepared) => drop(self.place(observation, &prepared)),
+                    None => self.refused += 1,
+                }
+            }
+        }
+    }
+}
+
+impl Brief {
+    fn new(observation: &Observation, clock: u32) -> Self {
+        Self {
+            at: observation.at.0,
+            head: observation.head_ns.unwrap_or(u64::MAX),
+            end: observation.duration_ns.unwrap_or(u64::MAX),
+            sequence: match &observation.handle {
+                Handle::Entry(position) => position.sequence,
+                Handle::Opaque(number) => *number as u64,
+            },
+            clock,
+            next: NONE,
+            error: observation.outcome == Outcome::Error,
+            ignored_hop: observation.ignored_hop,
+            detailed: observation.details.is_some(),
+        }
+    }
+}
+
+/// The newest id, as wide as it is known.
+#[inline]
+pub(crate) fn own(observation: &Observation) -> StackId {
+    let own = observation.identifier.own();
+    match observation.interaction {
+        Some(whole) if StackId::from(whole).matches(&own) => StackId::from(whole),
+        _ => own,
+    }
+}

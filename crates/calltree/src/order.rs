@@ -1,0 +1,209 @@
+//! Puts interactions into the tree's order: breadth first, siblings by their caller's journal.
+
+use std::cmp::Ordering;
+
+use selvedge_entry::Direction;
+
+use crate::builder::TreeBuilder;
+use crate::chain::Chain;
+use crate::resolve::{DEAD, Resolved};
+use crate::skeleton::NONE;
+use crate::tree::{Evidence, Node};
+
+/// The nodes of all interactions, breadth first, and how many of them have no parent. If nobody
+/// and nothing names a root, the first node stands for it (D9: a lost root is named by its
+/// origin).
+pub(crate) fn nodes(builder: &TreeBuilder, resolved: &mut Resolved) -> (Vec<Node>, usize) {
+    if resolved.parents.is_empty() {
+        return (Vec::new(), 0);
+    }
+    let roots = find_roots(builder, resolved);
+    let unnamed = roots.is_empty();
+    let count = resolved.parents.len();
+    // The children of each, one after the other: by counting, since parents are numbers. A root
+    // that nothing names has the number `count`.
+    let mut starts = vec![0u32; count + 2];
+    let mut tops = roots;
+    let mut live = 0;
+    for (number, &parent) in resolved.parents.iter().enumerate() {
+        match parent {
+            DEAD => {}
+            NONE => {
+                live += 1;
+                if builder.level(resolved, number as u32) > 0 {
+                    tops.push(number as u32);
+                }
+            }
+            parent => {
+                live += 1;
+                starts[parent as usize + 1] += 1;
+            }
+        }
+    }
+    for at in 0..=count {
+        starts[at + 1] += starts[at];
+    }
+    let mut fill = starts.clone();
+    let mut kids = vec![NONE; starts[count + 1] as usize];
+    for (number, &parent) in resolved.parents.iter().enumerate() {
+        if parent != DEAD && parent != NONE {
+            let at = &mut fill[parent as usize];
+            kids[*at as usize] = number as u32;
+            *at += 1;
+        }
+    }
+
+    let sorter = Sorter::new(builder, resolved);
+    tops.sort_unstable_by(|&a, &b| sorter.compare_tops(a, b));
+    let mut nodes = Vec::with_capacity(live + 1);
+    if unnamed {
+        nodes.push(node(builder, resolved, count as u32, NONE));
+    }
+    nodes.extend(tops.iter().map(|&top| node(builder, resolved, top, NONE)));
+    let top_count = nodes.len();
+    let mut scratch = Vec::new();
+    let mut at = 0;
+    while at < nodes.len() {
+        let number = nodes[at].number as usize;
+        let own = starts[number] as usize..starts[number + 1] as usize;
+        let kids = &mut kids[own];
+        sorter.sort(kids, &mut scratch);
+        let from = nodes.len() as u32;
+        nodes[at].children = (from, from + kids.len() as u32);
+        for &kid in &*kids {
+            nodes.push(node(builder, resolved, kid, at as u32));
+        }
+        at += 1;
+    }
+    if unnamed {
+        nodes[0].number = NONE;
+    }
+    (nodes, top_count)
+}
+
+/// The interactions of level 0; and gives those of level 1 that name no parent to it, for an
+/// origin has one root.
+fn find_roots(builder: &TreeBuilder, resolved: &mut Resolved) -> Vec<u32> {
+    let count = resolved.parents.len() as u32;
+    let mut roots = Vec::new();
+    let mut orphans = Vec::new();
+    for number in 0..count {
+        if resolved.parents[number as usize] == NONE {
+            match builder.level(resolved, number) {
+                0 => roots.push(number),
+                1 if !resolved.candidates.contains_key(&number) => orphans.push(number),
+                _ => {}
+            }
+        }
+    }
+    for orphan in orphans {
+        match roots[..] {
+            [] => resolved.parents[orphan as usize] = count,
+            [one] => resolved.parents[orphan as usize] = one,
+            _ => drop(resolved.candidates.insert(orphan, roots.clone())),
+        }
+    }
+    roots
+}
+
+fn node(builder: &TreeBuilder, resolved: &Resolved, number: u32, parent: u32) -> Node {
+    let groups = &builder.skeleton.groups;
+    let (level, heads) = match groups.get(number as usize) {
+        Some(group) => (group.level, group.heads),
+        None => match resolved.leaves.get(number as usize - groups.len()) {
+            None => (0, [NONE; 3]),
+            Some(leaf) => {
+                let mut heads = [NONE; 3];
+                for &entry in &leaf.entries {
+                    let head = &mut heads[builder.observations[entry as usize].direction as usize];
+                    let handle = |number: u32| &builder.observations[number as usize].handle;
+                    if *head == NONE || handle(entry) < handle(*head) {
+                        *head = entry;
+                    }
+                }
+                (groups[leaf.group as usize].level, heads)
+            }
+        },
+    };
+    Node {
+        number,
+        parent,
+        children: (0, 0),
+        level,
+        heads,
+        evidence: Evidence::Inferred,
+        witness: NONE,
+        levels_lost: 0,
+    }
+}
+
+/// Calls whose caller logged them stand first, in their caller's order; then the others by id.
+type Key = (u32, u64, u64);
+
+struct Sorter<'a> {
+    builder: &'a TreeBuilder,
+    resolved: &'a Resolved,
+    ranks: Vec<u32>,
+}
+
+impl<'a> Sorter<'a> {
+    fn new(builder: &'a TreeBuilder, resolved: &'a Resolved) -> Self {
+        Self {
+            builder,
+            resolved,
+            ranks: builder.clocks.ranks(),
+        }
+    }
+
+    fn key(&self, number: u32) -> Key {
+        let groups = &self.builder.skeleton.groups;
+        let Some(group) = groups.get(number as usize) else {
+            let leaf = &self.resolved.leaves[number as usize - groups.len()];
+            return (NONE, 0, leaf.chain[0].to_bits());
+        };
+        let sent = group.heads[Direction::Outbound as usize];
+        let own = group.chain.own_bits();
+        match self.builder.briefs.get(sent as usize) {
+            Some(sent) => (self.ranks[sent.clock as usize], sent.sequence, own),
+            None => (NONE, 0, own),
+        }
+    }
+
+    fn sort(&self, kids: &mut [u32], scratch: &mut Vec<(Key, u32)>) {
+        if kids.len() < 2 {
+            return;
+        }
+        scratch.clear();
+        scratch.extend(kids.iter().map(|&kid| (self.key(kid), kid)));
+        scratch.sort_unstable_by(|(a, kid_a), (b, kid_b)| {
+            a.cmp(b)
+                .then_with(|| self.chain(*kid_a).cmp(&self.chain(*kid_b)))
+        });
+        for (kid, (_, sorted)) in kids.iter_mut().zip(scratch.iter()) {
+            *kid = *sorted;
+        }
+    }
+
+    /// Roots first (one that was logged before one that was not), then by level and id.
+    fn compare_tops(&self, a: u32, b: u32) -> Ordering {
+        let key = |number: u32| {
+            let level = self.builder.level(self.resolved, number);
+            let lost = node(self.builder, self.resolved, number, NONE)
+                .entry()
+                .is_none();
+            (level, lost)
+        };
+        let chains = || self.chain(a).cmp(&self.chain(b));
+        key(a).cmp(&key(b)).then_with(chains).then(a.cmp(&b))
+    }
+
+    fn chain(&self, number: u32) -> Chain {
+        let groups = &self.builder.skeleton.groups;
+        match groups.get(number as usize) {
+            Some(group) => group.chain.unpack(),
+            None => self.resolved.leaves[number as usize - groups.len()]
+                .chain
+                .clone(),
+        }
+    }
+}
