@@ -106,7 +106,6 @@ struct Inner {
     began_ns: u64,
     trace_flags: u8,
     tracestate: Option<String>,
-    role: Role,
     state: Mutex<State>,
 }
 
@@ -159,7 +158,7 @@ impl Exchange {
                 began_ns: begun.began_ns,
                 trace_flags: begun.trace_flags,
                 tracestate: begun.tracestate,
-                role: begun.role,
+
                 state: Mutex::new(State {
                     stage,
                     actions,
