@@ -147,7 +147,7 @@ impl Reader {
                 Plan::Gap(gap) => return Ok(Some(self.give_gap(gap))),
                 Plan::Memory(groups) => {
                     self.cursor = None;
-                    return Ok(self.from_memory(&groups, max_bytes));
+                    return Ok(self.take_memory(&groups, max_bytes));
                 }
                 Plan::File {
                     path,
@@ -155,7 +155,7 @@ impl Reader {
                     first,
                     bytes,
                     end,
-                } => match self.from_file(&path, salt, first, bytes, end, max_bytes) {
+                } => match self.take_file(&path, salt, first, bytes, end, max_bytes) {
                     // Retention was faster; the view knows by now.
                     Err(error) if error.kind() == io::ErrorKind::NotFound && !self.lists(&path) => {
                     }
@@ -216,15 +216,15 @@ impl Reader {
             let view = self.shared.view.lock();
             view.epochs
                 .iter()
-                .find(|epoch| epoch.epoch.counter >= gap.epoch.counter)
-                .and_then(|epoch| Some((epoch.epoch, view.oldest(epoch).unwrap_or(0))))
+                .find(|epoch| epoch.epoch > gap.epoch)
+                .map(|epoch| (epoch.epoch, view.oldest(epoch).unwrap_or(0)))
         } else {
             Some((gap.epoch, gap.to))
         };
         Delivery::Gap(gap)
     }
 
-    fn from_memory(&mut self, groups: &[RingGroup], max_bytes: usize) -> Option<Delivery> {
+    fn take_memory(&mut self, groups: &[RingGroup], max_bytes: usize) -> Option<Delivery> {
         let (epoch, first) = self.position?;
         let mut records = Vec::new();
         let mut bytes = 0;
@@ -243,7 +243,7 @@ impl Reader {
         }))
     }
 
-    fn from_file(
+    fn take_file(
         &mut self,
         path: &Arc<Path>,
         salt: Salt,

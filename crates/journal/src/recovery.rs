@@ -121,16 +121,33 @@ pub(crate) fn survey(storage: &dyn Storage, dir: &Path) -> Result<Vec<EpochFiles
             }),
         }
     }
-    let named: Vec<(Epoch, u64)> = epochs
-        .iter()
-        .filter_map(|epoch| epoch.start?.previous)
-        .collect();
-    for (epoch, end) in named {
-        if let Some(files) = epochs.iter_mut().find(|files| files.epoch == epoch) {
-            files.end = Some(end);
-        }
-    }
+    follow_chain(&mut epochs);
     Ok(epochs)
+}
+
+/// Takes out what was never durable: what an epoch's start passes over when it names the last
+/// durable epoch before it. (Failed tries to begin an epoch or a segment, which could not be
+/// removed, or which a crash brought back. They stay where they are.)
+fn follow_chain(epochs: &mut Vec<EpochFiles>) {
+    let links: Vec<(Epoch, Epoch, u64)> = epochs
+        .iter()
+        .filter_map(|files| {
+            let (previous, end) = files.start?.previous?;
+            Some((files.epoch, previous, end))
+        })
+        .collect();
+    epochs.retain_mut(|files| {
+        for (epoch, previous, end) in &links {
+            if files.epoch == *previous {
+                files.end = Some(*end);
+                files.segments.retain(|segment| segment.first < *end);
+            }
+            if *previous < files.epoch && files.epoch < *epoch {
+                return false;
+            }
+        }
+        !files.segments.is_empty()
+    });
 }
 
 fn segment_file(file: &dyn File, path: Arc<Path>, first: u64) -> Result<SegmentFile, JournalError> {
@@ -196,15 +213,6 @@ pub(crate) fn recover(
 
     let mut recovered = Recovered::default();
     let mut removed = false;
-    for epoch in &mut epochs {
-        // What a later epoch's start does not count was never durable.
-        if let Some(end) = epoch.end {
-            while epoch.segments.last().is_some_and(|last| last.first >= end) {
-                remove_last(storage, epoch)?;
-                removed = true;
-            }
-        }
-    }
     while let Some(last) = epochs.last_mut() {
         let Some(segment) = last.segments.last_mut() else {
             epochs.pop();

@@ -22,6 +22,11 @@ use crate::view::{EpochView, JournalState, SegmentView, View};
 /// The file that the owner's lock is on.
 const LOCK: &str = "lock";
 
+/// Set in the random part of volatile epochs. They take the counter of the durable epoch before:
+/// so they stand behind it, and yet before every later durable one, although a crash makes the
+/// journal forget that they were.
+const VOLATILE: u64 = 1 << 63;
+
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     files: Files,
@@ -31,6 +36,9 @@ pub(crate) struct Writer {
     /// The last epoch with durable records, and how many.
     last_durable: Option<(Epoch, u64)>,
     retry_at: Option<Instant>,
+    /// The durable epoch that is tried to begin; the same again, so that a try that a crash
+    /// brings back is not another epoch.
+    retry_name: SegmentName,
 }
 
 /// What is needed to make segments.
@@ -102,9 +110,10 @@ pub(crate) fn open(
             offset = damage.offset, from = damage.from, to = damage.to, "journal is damaged");
     }
     let counter = past.iter().map(|epoch| epoch.epoch.counter).max();
-    let epoch = files.draw_epoch(counter.unwrap_or(0));
+    let name = files.draw_durable(counter.unwrap_or(0));
+    let epoch = name.epoch;
     let (segment, group) = files
-        .begin(epoch, recovered.previous)
+        .begin(name, recovered.previous)
         .map_err(JournalError::storage("begin a segment in", dir))?;
 
     let mut epochs: Vec<EpochView> = past.into_iter().map(EpochView::from).collect();
@@ -124,8 +133,7 @@ pub(crate) fn open(
 fn open_memory(mut files: Files) -> (Arc<Shared>, Writer, Recovered) {
     let now = (files.options.clock)();
     let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let epoch = files.draw_epoch(u32::try_from(seconds).unwrap_or(u32::MAX - 1));
-    let salt = Salt((files.random)());
+    let (epoch, salt) = files.draw_volatile(u32::try_from(seconds).unwrap_or(u32::MAX));
     let state = JournalState::Volatile {
         since: now,
         reason: "kept in memory only, as configured".into(),
@@ -237,8 +245,7 @@ impl Writer {
     /// The disk does not take the group. The epoch durably ends at the watermark; what was given
     /// a position beyond it lives on in memory, and a volatile epoch begins.
     fn go_volatile(&mut self, group: Group, error: &io::Error) {
-        let salt = Salt((self.files.random)());
-        let epoch = self.files.draw_epoch(self.epoch.counter);
+        let (epoch, salt) = self.files.draw_volatile(self.epoch.counter);
         let start = start_group(epoch, salt, true, self.last_durable);
         let since = (self.files.options.clock)();
         tracing::error!(server = %self.files.server, %error, ended = %self.epoch, begun = %epoch,
@@ -252,13 +259,15 @@ impl Writer {
             view.epochs.push(EpochView::volatile(epoch, salt));
             view.publish_volatile(start.into());
         });
+        self.retry_name = self.files.draw_durable(self.epoch.counter);
         self.retry_at = Some(Instant::now() + self.files.options.retry_after);
     }
 
     /// Tries the disk; if it takes a first record, a durable epoch begins.
     fn retry(&mut self) {
-        let epoch = self.files.draw_epoch(self.epoch.counter);
-        match self.files.begin(epoch, self.last_durable) {
+        let name = self.retry_name;
+        let epoch = name.epoch;
+        match self.files.begin(name, self.last_durable) {
             Ok((segment, start)) => {
                 tracing::info!(server = %self.files.server, begun = %epoch,
                     "journal is durable again");
@@ -277,6 +286,10 @@ impl Writer {
             }
             Err(error) => {
                 tracing::debug!(server = %self.files.server, %error, "disk still fails");
+                if error.kind() == io::ErrorKind::AlreadyExists {
+                    // Left behind by a try before, and not to be removed.
+                    self.retry_name = self.files.draw_durable(name.epoch.counter);
+                }
                 self.retry_at = Some(Instant::now() + self.files.options.retry_after);
                 self.shared.view.publish(|view| {
                     view.counters.failures += 1;
@@ -329,27 +342,33 @@ impl Writer {
 }
 
 impl Files {
-    fn draw_epoch(&mut self, counter: u32) -> Epoch {
-        Epoch {
-            counter: counter.saturating_add(1),
-            random: (self.random)(),
+    /// The durable epoch after those up to `counter`.
+    fn draw_durable(&mut self, counter: u32) -> SegmentName {
+        SegmentName {
+            epoch: Epoch {
+                counter: counter.saturating_add(1),
+                random: (self.random)() & !VOLATILE,
+            },
+            first: 0,
+            salt: Salt((self.random)()),
         }
+    }
+
+    /// The volatile epoch after the durable one of this counter.
+    fn draw_volatile(&mut self, counter: u32) -> (Epoch, Salt) {
+        let random = (self.random)() | VOLATILE;
+        (Epoch { counter, random }, Salt((self.random)()))
     }
 
     /// Makes the first segment of a durable epoch, with its start on disk.
     fn begin(
-        &mut self,
-        epoch: Epoch,
+        &self,
+        name: SegmentName,
         previous: Option<(Epoch, u64)>,
     ) -> io::Result<(Segment, Group)> {
-        let salt = Salt((self.random)());
-        let mut group = start_group(epoch, salt, false, previous);
-        group.seal(salt);
-        let mut segment = self.create(SegmentName {
-            epoch,
-            first: 0,
-            salt,
-        })?;
+        let mut group = start_group(name.epoch, name.salt, false, previous);
+        group.seal(name.salt);
+        let mut segment = self.create(name)?;
         if let Err(error) = self.write(&mut segment, &group.bytes) {
             self.discard(&segment);
             return Err(error);
@@ -454,6 +473,11 @@ impl Files {
             active,
             epoch,
             retry_at: None,
+            retry_name: SegmentName {
+                epoch,
+                first: 0,
+                salt: Salt(0),
+            },
         }
     }
 }
