@@ -1,1 +1,70 @@
-//! Selvedge for services written in Rust: tower and reqwest layers.
+//! Selvedge for services written in Rust: a tower layer for what comes in, a client for what
+//! goes out.
+//!
+//! [`Layer`] stands in front of a service of any tower-based server (axum, tonic, hyper). For
+//! each request it reads the session and the request identifier from the headers, waits until
+//! this server's memory holds what the session has seen (bounded), gives the request its place in
+//! the session's order, and writes its entry; the answer leaves with the session's new token once
+//! the entry is durable. [`Client`] makes calls to other services that belong to the request:
+//! they carry its identifier, one call deeper, and get entries of their own, so that one request
+//! becomes one call tree.
+//!
+//! The handler finds its request as [`Session`]: there it can record actions with names of their
+//! own ([`Exchange::action`]), add attributes, and read what the whole fleet did in the session so
+//! far ([`Exchange::history`]).
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use axum::{Router, routing::post};
+//! use selvedge::{Client, Layer, Node, NodeOptions, Session};
+//! # use selvedge_identity::{KeyRing, ServerName};
+//!
+//! async fn order(session: Session, client: axum::Extension<Client>) -> Result<String, String> {
+//!     let price = client
+//!         .get(&session, "catalogue", "http://127.0.0.1:9001/items/kettle")
+//!         .await
+//!         .map_err(|error| error.to_string())?
+//!         .text()
+//!         .await
+//!         .map_err(|error| error.to_string())?;
+//!     let mut packing = session.action("pack");
+//!     packing.attribute("boxes", "1");
+//!     packing.finish();
+//!     Ok(format!("ordered for {price}, {} orders so far", session.history().len()))
+//! }
+//!
+//! # async fn serve(bus: Arc<dyn selvedge_bus::Bus>, keys: KeyRing) -> Result<(), Box<dyn std::error::Error>> {
+//! let server = ServerName::new("content-1")?;
+//! let options = NodeOptions::new(server, "content", "data/journals/content-1", keys);
+//! let node = Node::start(options, bus).await?;
+//! let app: Router = Router::new()
+//!     .route("/orders", post(order))
+//!     .layer(axum::Extension(Client::new()?))
+//!     .layer(Layer::new(node));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
+//! axum::serve(listener, app).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Requirements: A1, A5, A9, D5, D6.
+
+#[cfg(feature = "client")]
+mod client;
+mod inbound;
+mod layer;
+mod record;
+mod reply;
+#[cfg(feature = "axum")]
+mod session;
+
+#[cfg(feature = "client")]
+pub use client::{CallError, Client, Reply};
+pub use layer::{Layer, Peer, Tracked};
+pub use record::RequestBody;
+pub use reply::ReplyBody;
+pub use selvedge_node::{Action, End, Exchange, Node, NodeOptions};
+#[cfg(feature = "axum")]
+pub use session::{NoSession, Session};

@@ -1,1 +1,46 @@
-//! The proxy before a content server written in any language.
+//! The sidecar: a proxy before a content server written in any language.
+//!
+//! It listens where the gateway sends requests, takes each one for its node (order, identifier,
+//! entry), and passes it on to the server behind it, the *application*. The application tells its
+//! own calls to other services by copying one header, `selvedge-request`, from the request that
+//! it is handling, and by sending them to the sidecar's *egress* address; there each call gets its
+//! identifier and its entry. The same address answers what the application wants to know of the
+//! session ([local API](#local-api)). So the application does no tracking, and needs no library.
+//!
+//! What the application sees of an inbound request beside the request itself:
+//! `selvedge-request`, `traceparent` and `tracestate`, and for information `selvedge-session-id`
+//! and `selvedge-client-id`. Tokens stay in the sidecar.
+//!
+//! # Egress
+//! Three ways name the callee, the first that is there counts: a header
+//! `selvedge-target: http://host:port`; an absolute request target or a `Host` whose name stands
+//! in [`SidecarOptions::routes`]; an absolute request target or a `Host` that is itself
+//! `host[:port]`. So an HTTP client needs the egress address as its HTTP proxy, or as the base of
+//! its URLs. Calls are plain HTTP.
+//!
+//! # Local API
+//! On the egress address; the header `selvedge-request` (or `?request=`) names the request.
+//! - `GET /selvedge/v1/session/history`: `{"session","entries":[…]}`, what this server's memory
+//!   holds of the session, in order: the fleet's actions, as the timeline of the query API shows
+//!   them.
+//! - `POST /selvedge/v1/action` `{"name","attributes":{…}}`: records an action with an ordering id
+//!   of its own (A9): 201 `{"position"}`.
+//! - `POST /selvedge/v1/attributes` `{name: value}`: adds them to the request's entry: 204.
+//!
+//! Requirements: A1, A3, A9, B2, D5, D6, E6.
+
+mod counts;
+mod egress;
+mod error;
+mod inbound;
+mod live;
+mod local_api;
+mod message;
+mod options;
+mod running;
+mod target;
+
+pub use counts::SidecarCounts;
+pub use error::SidecarError;
+pub use options::SidecarOptions;
+pub use running::{RunningSidecar, Sidecar};
