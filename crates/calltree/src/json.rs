@@ -54,7 +54,7 @@ pub struct NodeJson<'a> {
     pub children: Vec<Str<'a>>,
     /// `observed`, `one-sided`, `inferred` or `ambiguous`.
     pub evidence: Str<'a>,
-    /// The entry whose stack names it, if nobody logged it.
+    /// The nearest entry below it, if nobody logged it.
     pub inferred_from: Option<Str<'a>>,
     /// How many levels are lost from that entry up to and including it.
     pub levels_lost: u32,

@@ -79,8 +79,8 @@ impl<'t> NodeView<'t> {
         self.raw().evidence
     }
 
-    /// For an inferred node: the entry whose stack names it, and how many levels are lost from
-    /// there up to and including it.
+    /// For an inferred node: the nearest entry below it, and how many levels are lost from there
+    /// up to and including it.
     #[must_use]
     pub fn inferred_from(&self) -> Option<(&'t Handle, u32)> {
         let node = self.raw();

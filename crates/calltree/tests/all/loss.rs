@@ -1,0 +1,161 @@
+//! What is lost and what is still anchored: trees against the oracle.
+
+use std::collections::BTreeSet;
+
+use selvedge_calltree::{Evidence, Observation, TreeBuilder};
+use selvedge_entry::Direction;
+
+use crate::oracle::{Anchored, Consistent};
+use crate::world::{Plan, Random, Style, World};
+
+/// Which logs are kept.
+#[derive(Clone, Copy, Debug)]
+enum Logs {
+    Both,
+    Inbound,
+    Outbound,
+}
+
+fn styles(random: &mut Random) -> Vec<Style> {
+    let k = |random: &mut Random| [1, 2, 3, 4, 6, 8, 10, 16][random.below(8)];
+    if random.chance(50) {
+        return vec![Style {
+            k: k(random),
+            width: [4, 8][random.below(2)],
+            cuts: true,
+        }];
+    }
+    let style = |random: &mut Random| Style {
+        k: k(random),
+        width: [4, 5, 8][random.below(3)],
+        cuts: random.chance(50),
+    };
+    (0..4).map(|_| style(random)).collect()
+}
+
+fn lose(world: &World, random: &mut Random) -> Vec<(usize, Observation)> {
+    let logs = [Logs::Both, Logs::Inbound, Logs::Outbound][random.below(3)];
+    let services = [0, 1, 25, 50, 75][random.below(5)];
+    let gone: BTreeSet<String> = (0..world.plan.services)
+        .filter(|_| random.chance(services))
+        .map(|service| format!("service-{service}"))
+        .collect();
+    let calls = [0, 0, 5, 50, 95][random.below(5)];
+    let lost: Vec<bool> = world.calls.iter().map(|_| random.chance(calls)).collect();
+    let keeps = |(call, entry): &(usize, Observation)| {
+        let side = match logs {
+            Logs::Both => true,
+            Logs::Inbound => entry.direction == Direction::Inbound,
+            Logs::Outbound => entry.direction == Direction::Outbound,
+        };
+        side && !gone.contains(&*entry.service) && !lost[*call]
+    };
+    world.entries().into_iter().filter(keeps).collect()
+}
+
+#[test]
+fn everything_that_stacks_anchor_is_anchored_and_nothing_else() {
+    for seed in 0..300 {
+        let mut random = Random(seed);
+        let plan = Plan {
+            calls: [2, 10, 100, 400][random.below(4)],
+            fan_out: 1 + random.below(50),
+            depth: 1 + random.below(60),
+            services: [2, 10, 100, 1000][random.below(4)],
+            styles: styles(&mut random),
+            id_bytes: 8,
+            whole_ids: random.chance(50),
+        };
+        let world = World::new(plan, seed);
+        let mut kept = lose(&world, &mut random);
+        random.shuffle(&mut kept);
+        let anchored = Anchored::new(&world, &kept);
+        let builder = TreeBuilder::batch(
+            world.origin,
+            kept.into_iter().map(|(_, entry)| entry).collect(),
+        );
+        let tree = builder.tree();
+        assert_eq!(tree.is_empty(), builder.is_empty(), "seed {seed}");
+        anchored.check(&world, &tree);
+    }
+}
+
+#[test]
+fn ids_that_repeat_are_told_apart_by_ancestors_or_called_ambiguous() {
+    let mut ambiguous = 0;
+    let mut conflicts = 0;
+    for seed in 1000..1300 {
+        let mut random = Random(seed);
+        let k = 1 + random.below(8);
+        let plan = Plan {
+            calls: [10, 100, 300, 900][random.below(4)],
+            fan_out: 1 + random.below(50),
+            depth: 1 + random.below(20),
+            services: 10,
+            styles: (0..3)
+                .map(|_| Style {
+                    k: 1 + (k + random.below(3)) % 8,
+                    width: 1,
+                    cuts: true,
+                })
+                .collect(),
+            id_bytes: 1,
+            whole_ids: false,
+        };
+        let world = World::new(plan, seed);
+        let mut kept = lose(&world, &mut random);
+        random.shuffle(&mut kept);
+        let wanted = Consistent::new(&kept);
+        let builder = TreeBuilder::batch(
+            world.origin,
+            kept.into_iter().map(|(_, entry)| entry).collect(),
+        );
+        let tree = builder.tree();
+        conflicts += usize::from(!tree.warnings().is_empty());
+
+        // Nodes whose entries fit several interactions stand beside those.
+        let twin = |node: &selvedge_calltree::NodeView<'_>| {
+            node.candidates()
+                .iter()
+                .any(|candidate| candidate.level() == node.level())
+        };
+        let entries = tree.nodes().filter(twin).flat_map(|node| {
+            node.entries()
+                .map(|e| e.handle.to_string())
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(
+            entries.collect::<BTreeSet<_>>(),
+            wanted.ambiguous,
+            "seed {seed}"
+        );
+
+        // The others are exactly the interactions, by level, id and parents.
+        let mut found: Vec<(u32, u8, Option<u8>, usize)> = tree
+            .nodes()
+            .filter(|node| !twin(node) && node.id().is_some())
+            .map(|node| {
+                let id =
+                    |node: &selvedge_calltree::NodeView<'_>| node.id().map(|id| id.as_bytes()[0]);
+                let parent = node.parent().and_then(|parent| id(&parent));
+                let fitting = node.candidates().len().max(usize::from(parent.is_some()));
+                (node.level(), id(&node).expect("filtered"), parent, fitting)
+            })
+            .collect();
+        let mut interactions: Vec<(u32, u8, Option<u8>, usize)> = wanted
+            .interactions
+            .iter()
+            .map(|(level, chain, parent, fitting)| {
+                (*level, chain[0], parent.as_ref().map(|p| p[0]), *fitting)
+            })
+            .collect();
+        found.sort_unstable();
+        interactions.sort_unstable();
+        assert_eq!(found, interactions, "seed {seed}");
+        ambiguous += tree
+            .nodes()
+            .filter(|node| node.evidence() == Evidence::Ambiguous)
+            .count();
+    }
+    assert!(conflicts > 50 && ambiguous > 50, "{conflicts} {ambiguous}");
+}
