@@ -36,17 +36,17 @@ pub enum BusError {
     #[error("the bus hub at {address} refused: {reason}")]
     Refused {
         /// The hub.
-        address: SocketAddr,
+        address: String,
         /// Its words.
         reason: String,
     },
     /// The hub could not be reached; trying again later may help.
-    #[error("cannot reach the bus hub at {address}: {source}")]
+    #[error("cannot reach the bus hub at {address}: {reason}")]
     Unreachable {
         /// The hub.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
+        address: String,
+        /// What went wrong.
+        reason: String,
     },
     /// An address could not be listened on.
     #[error("the bus cannot listen on {address}: {source}")]

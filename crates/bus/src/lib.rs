@@ -9,6 +9,7 @@ mod error;
 mod event;
 mod hub;
 mod metrics;
+mod tcp;
 pub mod testing;
 
 pub use batch::{Batch, Extent};
@@ -17,3 +18,6 @@ pub use error::{BusError, SourceError};
 pub use event::Event;
 pub use hub::{Hub, HubOptions};
 pub use metrics::{HubMetrics, JournalStatus};
+pub use tcp::{LinkOptions, TcpBus, TcpBusMetrics};
+#[doc(hidden)]
+pub use tcp::{fuzz_body, fuzz_frame};

@@ -102,7 +102,7 @@ async fn a_stopped_hub_ends_subscriptions_and_refuses_publishers() {
     let mut reader = hub.subscribe(Subscribe::oldest("reader")).await.unwrap();
     let journal = Arc::new(MemoryJournal::new("a"));
     let publisher = hub.join(journal.clone()).await.unwrap();
-    hub.stop();
+    hub.stop().await;
     while reader.next().await.is_some() {}
     assert!(
         publisher

@@ -28,6 +28,14 @@ impl Shared {
             body: OnceLock::new(),
         })
     }
+
+    /// A batch that came in a frame, whose body can go out again as it is.
+    pub(crate) fn with_body(batch: Batch, body: Bytes, body_crc: u32) -> Arc<Self> {
+        Arc::new(Self {
+            batch,
+            body: OnceLock::from((body, body_crc)),
+        })
+    }
 }
 
 #[derive(Debug)]

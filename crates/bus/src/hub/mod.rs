@@ -11,18 +11,20 @@ mod journal;
 mod subscription;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use selvedge_identity::{Epoch, ServerName};
+use selvedge_identity::{Epoch, Position, ServerName};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::metrics::Counters;
 use crate::{
-    Batch, Bus, BusError, Extent, HubMetrics, JournalStatus, Publisher, Source, Start, Subscribe,
-    Subscription,
+    Batch, Bus, BusError, Extent, HubMetrics, JournalStatus, LinkOptions, Publisher, Source, Start,
+    Subscribe, Subscription, tcp,
 };
 pub(crate) use journal::Shared;
 use journal::{JournalState, Owner};
@@ -44,6 +46,8 @@ pub struct HubOptions {
     pub journals_max: usize,
     /// The most subscriptions at a time.
     pub subscriptions_max: usize,
+    /// How its TCP links behave.
+    pub link: LinkOptions,
 }
 
 impl Default for HubOptions {
@@ -53,6 +57,7 @@ impl Default for HubOptions {
             delay: Duration::ZERO,
             journals_max: 4096,
             subscriptions_max: 4096,
+            link: LinkOptions::default(),
         }
     }
 }
@@ -73,8 +78,21 @@ impl Hub {
                 state: Mutex::new(State::default()),
                 version: watch::Sender::new(0),
                 counters: Counters::default(),
+                stopping: watch::Sender::new(false),
+                listeners: Mutex::default(),
             }),
         }
+    }
+
+    /// Accepts links over TCP from programs that have the fleet's `key`; returns the address it
+    /// listens on. Listens until the hub is stopped.
+    ///
+    /// # Errors
+    /// [`BusError::Listen`].
+    pub async fn listen(&self, address: SocketAddr, key: [u8; 32]) -> Result<SocketAddr, BusError> {
+        let (local, task) = tcp::listen(Arc::clone(&self.inner), address, key).await?;
+        self.inner.listeners().push(task);
+        Ok(local)
     }
 
     /// What it counted.
@@ -101,10 +119,16 @@ impl Hub {
         all
     }
 
-    /// Stops it: every subscription ends, every publisher is told [`BusError::Closed`].
-    pub fn stop(&self) {
+    /// Stops it: every subscription ends, every publisher is told [`BusError::Closed`], links
+    /// are cut. Returns once its addresses are free.
+    pub async fn stop(&self) {
         self.inner.state().stopped = true;
         self.inner.changed();
+        self.inner.stopping.send_replace(true);
+        let listeners = std::mem::take(&mut *self.inner.listeners());
+        for listener in listeners {
+            let _ = listener.await;
+        }
     }
 }
 
@@ -194,6 +218,9 @@ pub(crate) struct Inner {
     /// Grows with every change; subscribers wait on it.
     pub(crate) version: watch::Sender<u64>,
     pub(crate) counters: Counters,
+    /// True once the hub is stopped; listeners wait on it.
+    pub(crate) stopping: watch::Sender<bool>,
+    listeners: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -209,6 +236,12 @@ impl Inner {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         // Nothing in here is left half done by a panic, so a poisoned lock is still good.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn changed(&self) {
@@ -325,7 +358,7 @@ impl Inner {
         self: &Arc<Self>,
         request: Subscribe,
         begin: Begin,
-    ) -> Result<(HubSubscription, Vec<(ServerName, Epoch, u64)>), BusError> {
+    ) -> Result<(HubSubscription, Vec<Position>), BusError> {
         let limit = self.options.subscriptions_max;
         let state = self.state();
         if state.stopped {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use selvedge_identity::{Epoch, ServerName};
+use selvedge_identity::{Epoch, Position, ServerName};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -111,12 +111,16 @@ impl HubSubscription {
     }
 
     /// The positions that are settled already: where a subscriber that begins now begins.
-    pub(crate) fn positions(&self, state: &State) -> Vec<(ServerName, Epoch, u64)> {
+    pub(crate) fn positions(&self, state: &State) -> Vec<Position> {
         self.cursors
             .iter()
             .zip(&state.journals)
             .filter_map(|(cursor, journal)| match cursor.place {
-                Place::At(epoch, sequence) => Some((journal.server.clone(), epoch, sequence)),
+                Place::At(epoch, sequence) => Some(Position {
+                    server: journal.server.clone(),
+                    epoch,
+                    sequence,
+                }),
                 _ => None,
             })
             .collect()

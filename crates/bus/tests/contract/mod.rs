@@ -88,14 +88,22 @@ impl Model {
     }
 
     /// Takes events until the journal's current end has been reached.
-    pub(crate) async fn catch_up(&mut self, subscription: &mut Subscription, journal: &MemoryJournal) {
+    pub(crate) async fn catch_up(
+        &mut self,
+        subscription: &mut Subscription,
+        journal: &MemoryJournal,
+    ) {
         let (epoch, end) = journal.next();
         let server = selvedge_bus::Source::server(journal);
         self.until(subscription, |model| model.next(&server, epoch) >= end)
             .await;
     }
 
-    pub(crate) async fn until(&mut self, subscription: &mut Subscription, done: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(
+        &mut self,
+        subscription: &mut Subscription,
+        done: impl Fn(&Self) -> bool,
+    ) {
         while !done(self) {
             let event = subscription.next().await.expect("the bus goes on");
             self.take(event);
@@ -596,7 +604,7 @@ macro_rules! contract_tests {
         )*
     };
     ($harness:ty) => {
-        $crate::contract_tests! { $harness:
+        contract_tests! { $harness:
             order_is_kept_in_each_journal
             every_subscriber_gets_every_record
             a_late_joiner_gets_everything_that_the_owner_has

@@ -1,0 +1,142 @@
+//! A journal at the other end of a link, as the hub reads from it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use selvedge_identity::{Epoch, ServerName};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::message::Message;
+use super::outbox::Outbox;
+use crate::{Extent, Source, SourceError, SourceRead};
+
+/// Reads that a hub has going on one link at a time.
+const READS_MAX: usize = 32;
+
+type Answer = Result<SourceRead, SourceError>;
+
+/// The questions on a link that are not yet answered.
+#[derive(Debug)]
+pub(crate) struct Reads {
+    open: Mutex<Open>,
+    room: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u32,
+    waiting: HashMap<u32, oneshot::Sender<Answer>>,
+    ended: bool,
+}
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self {
+            open: Mutex::default(),
+            room: Semaphore::new(READS_MAX),
+        }
+    }
+}
+
+impl Reads {
+    /// An answer came. One that nobody waits for any more is dropped.
+    pub(crate) fn done(&self, id: u32, result: Result<SourceRead, String>) {
+        if let Some(waiting) = self.open().waiting.remove(&id) {
+            let _ = waiting.send(result.map_err(SourceError));
+        }
+    }
+
+    /// The link ended.
+    pub(crate) fn fail_all(&self) {
+        let mut open = self.open();
+        open.ended = true;
+        open.waiting.clear();
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) struct RemoteSource {
+    pub(crate) server: ServerName,
+    channel: u16,
+    outbox: Arc<Outbox>,
+    reads: Arc<Reads>,
+    read_max: Duration,
+}
+
+impl RemoteSource {
+    pub(crate) fn new(
+        server: ServerName,
+        channel: u16,
+        outbox: Arc<Outbox>,
+        reads: Arc<Reads>,
+        read_max: Duration,
+    ) -> Self {
+        Self {
+            server,
+            channel,
+            outbox,
+            reads,
+            read_max,
+        }
+    }
+}
+
+/// Takes a question back when it is no longer waited for.
+struct Asked<'a>(&'a Reads, u32);
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.0.open().waiting.remove(&self.1);
+    }
+}
+
+fn ended() -> SourceError {
+    SourceError("the owner's link ended".to_owned())
+}
+
+#[async_trait]
+impl Source for RemoteSource {
+    fn server(&self) -> ServerName {
+        self.server.clone()
+    }
+
+    /// The link hands extents to the hub as they come; nobody asks here.
+    fn epochs(&self) -> Vec<Extent> {
+        Vec::new()
+    }
+
+    async fn read(&self, epoch: Epoch, from: u64, bytes_max: usize) -> Answer {
+        let _room = self.reads.room.acquire().await.map_err(|_| ended())?;
+        let (sender, answer) = oneshot::channel();
+        let id = {
+            let mut open = self.reads.open();
+            if open.ended {
+                return Err(ended());
+            }
+            open.next = open.next.wrapping_add(1);
+            let id = open.next;
+            open.waiting.insert(id, sender);
+            id
+        };
+        let _asked = Asked(&self.reads, id);
+        let question = Message::Read {
+            id,
+            epoch,
+            from,
+            bytes_max: u32::try_from(bytes_max).unwrap_or(u32::MAX),
+        };
+        self.outbox
+            .push(question.frame(self.channel))
+            .map_err(|_| ended())?;
+        match tokio::time::timeout(self.read_max, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(ended()),
+            Err(_) => Err(SourceError("the owner did not answer in time".to_owned())),
+        }
+    }
+}
