@@ -1,0 +1,141 @@
+//! The layer before a service: takes each request, answers for it, closes its entry.
+
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Extensions, HeaderValue, Request, Response};
+use http_body::Body;
+use selvedge_identity::carrier;
+use selvedge_node::{End, Node};
+
+use crate::inbound;
+use crate::record::{RequestBody, gather};
+use crate::reply::{Ended, ReplyBody};
+
+/// A tower layer that makes every request of the service behind it part of its session and of its
+/// call tree.
+///
+/// It puts the [`crate::Exchange`] into the request's extensions. Put it outside of everything
+/// that should count as the service's work. Cloning is cheap.
+#[derive(Clone)]
+pub struct Layer {
+    node: Node,
+}
+
+/// The address that a request came from, where the server puts it into the request's extensions
+/// (with axum, its `ConnectInfo<SocketAddr>` does as well). Without either no source is trusted,
+/// and an inbound request identifier becomes a link instead of being continued.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+impl Layer {
+    /// A layer that writes into this node's journal.
+    #[must_use]
+    pub fn new(node: Node) -> Self {
+        Self { node }
+    }
+}
+
+impl<S> tower::Layer<S> for Layer {
+    type Service = Tracked<S>;
+
+    fn layer(&self, inner: S) -> Tracked<S> {
+        Tracked {
+            node: self.node.clone(),
+            inner,
+        }
+    }
+}
+
+/// A service with a [`Layer`] around it.
+#[derive(Clone)]
+pub struct Tracked<S> {
+    node: Node,
+    inner: S,
+}
+
+impl<S, B, R> tower::Service<Request<B>> for Tracked<S>
+where
+    S: tower::Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    R: Body<Data = Bytes> + Send + Unpin + 'static,
+    R::Error: Send,
+{
+    type Response = Response<ReplyBody<R>>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The clone that was made ready goes with the request, a fresh one stays.
+        let fresh = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, fresh);
+        Box::pin(handle(self.node.clone(), ready, request))
+    }
+}
+
+async fn handle<S, B, R>(
+    node: Node,
+    mut service: S,
+    request: Request<B>,
+) -> Result<Response<ReplyBody<R>>, S::Error>
+where
+    S: tower::Service<Request<RequestBody<B>>, Response = Response<R>>,
+    B: Body<Data = Bytes> + Unpin,
+    R: Body<Data = Bytes> + Unpin,
+{
+    let (mut parts, body) = request.into_parts();
+    let exchange = inbound::take(&node, &parts, peer(&parts.extensions)).await;
+    let received = Arc::new(Mutex::new(gather(node.keep(), &parts.headers)));
+    parts.extensions.insert(exchange.clone());
+    let request = Request::from_parts(parts, RequestBody::new(body, received.clone()));
+    let response = match service.call(request).await {
+        Ok(response) => response,
+        Err(error) => {
+            exchange.close(End {
+                error: Some("the service failed without an answer".to_owned()),
+                ..End::default()
+            });
+            return Err(error);
+        }
+    };
+    let (mut parts, body) = response.into_parts();
+    let status = parts.status.as_u16();
+    let mut body = ReplyBody::new(
+        body,
+        Ended::new(exchange.clone(), received, &parts, node.keep()),
+    );
+    // An answer that is all there already is one record, and its body is durable with it: the
+    // session's next request finds it wherever it goes. Any other answer begins at once.
+    let answer = match poll_fn(|cx| Poll::Ready(body.gather(cx))).await {
+        Some(end) => exchange.finish(end).await,
+        None => exchange.answer(status).await,
+    };
+    if let Some(token) = answer.session
+        && let Ok(token) = HeaderValue::try_from(token)
+    {
+        parts.headers.insert(carrier::SESSION, token);
+    }
+    Ok(Response::from_parts(parts, body))
+}
+
+fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    if let Some(Peer(address)) = extensions.get() {
+        return Some(*address);
+    }
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::ConnectInfo(address)) =
+        extensions.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>()
+    {
+        return Some(address.ip());
+    }
+    None
+}

@@ -1,0 +1,243 @@
+//! The way out: the application's calls to other services.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use selvedge_entry::Data;
+use selvedge_identity::{Interaction, RequestIdentifier, carrier};
+use selvedge_node::{End, Gathered, Node, Outbound};
+use selvedge_relay::{BodyEnd, Handler, Observer, Refusal, Request, RequestHead, Response};
+
+use crate::counts::{Counters, count};
+use crate::inbound::{Passed, status_of};
+use crate::live::Live;
+use crate::local_api::{self, PREFIX};
+use crate::message::{gather, kept_fields, refusal};
+use crate::target::{Target, Targets};
+
+/// Names the callee where neither its URL nor `Host` does.
+const TARGET: &str = "selvedge-target";
+
+/// Takes the application's calls.
+pub(crate) struct Egress {
+    pub(crate) node: Node,
+    pub(crate) targets: Targets,
+    pub(crate) live: Arc<Live>,
+    pub(crate) counters: Arc<Counters>,
+    /// Where it listens, once it does.
+    pub(crate) own: OnceLock<SocketAddr>,
+}
+
+impl Handler for Egress {
+    async fn handle(&self, mut request: Request) -> Response {
+        let target = match self.target(&mut request.head) {
+            Ok(Some(target)) => target,
+            Ok(None) => {
+                count(&self.counters.questions);
+                return local_api::answer(&self.live, request).await;
+            }
+            Err(why) => return refusal(400, "bad_target", &why),
+        };
+        self.call(request, &target).await
+    }
+
+    fn refused(&self, refusal: Refusal, peer: SocketAddr) {
+        count(&self.counters.refused);
+        tracing::debug!(%peer, %refusal, "call refused");
+    }
+}
+
+impl Egress {
+    /// Where the call goes; `None`: it is a question to this sidecar.
+    fn target(&self, head: &mut RequestHead) -> Result<Option<Target>, String> {
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        if let Some(url) = head.fields.get(TARGET).map(text) {
+            head.fields.remove(TARGET);
+            let target = Target::parse(None, &url);
+            let target = target.map_err(|reason| format!("{TARGET} is {url:?}: {reason}"))?;
+            return Ok(Some(target));
+        }
+        let host = head.fields.get("host").map(text).unwrap_or_default();
+        if let Some(target) = self.targets.route(&host) {
+            return Ok(Some(target.clone()));
+        }
+        if head.path().starts_with(PREFIX) {
+            return Ok(None);
+        }
+        let target = Target::of_authority(None, &host, "")
+            .map_err(|reason| format!("the host is {host:?}: {reason}"))?;
+        if self.is_own(&target.address) {
+            return Err(format!(
+                "the call names no service: use one of the routes as its host, or {TARGET}"
+            ));
+        }
+        Ok(Some(target))
+    }
+
+    fn is_own(&self, address: &str) -> bool {
+        let Some(own) = self.own.get() else {
+            return false;
+        };
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+        let host = host.trim_matches(['[', ']']);
+        let loopback = host == "localhost"
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|host| host.is_loopback());
+        loopback && port == own.port().to_string()
+    }
+
+    async fn call(&self, request: Request, target: &Target) -> Response {
+        let Request { mut head, body, .. } = request;
+        let outbound = self.mark(&mut head, target);
+        let path = format!("{}{}", target.prefix, head.target());
+        if let Err(refused) = head.set_target(&path) {
+            return refusal(refused.status, "bad_target", refused.reason);
+        }
+        head.fields.set("host", &target.address);
+        let keep = self.node.keep();
+        let sent = Passed::default();
+        sent.set(gather(keep, &head.fields));
+        let mut body = body.observed(Box::new(sent.clone()));
+        let client = self.targets.client(target);
+        let mut response = match client.send(&head, &mut body).await {
+            Ok(response) => response,
+            Err(error) => {
+                count(&self.counters.call_failures);
+                let why = format!("{} did not answer: {error}", target.peer);
+                if let Some(outbound) = outbound {
+                    let end = Ended::new(self.node.clone(), sent, 0);
+                    outbound.close(end.end(Some(error.to_string())));
+                }
+                return refusal(status_of(&error), "call_failed", &why);
+            }
+        };
+        let Some(outbound) = outbound else {
+            return response;
+        };
+        let fields = &mut response.head.fields;
+        if let Some(token) = fields.get(carrier::SESSION) {
+            outbound.answered(token);
+        }
+        fields.remove(carrier::SESSION);
+        let mut ended = Ended::new(self.node.clone(), sent, response.head.status);
+        ended.received = gather(keep, fields);
+        ended.fields = kept_fields(keep, fields);
+        response.body = response
+            .body
+            .observed(Box::new(Closing { outbound, ended }));
+        response
+    }
+
+    /// Puts the call's own identifier on it, and begins its entry where its request is known.
+    fn mark(&self, head: &mut RequestHead, target: &Target) -> Option<Outbound> {
+        let value = head.fields.get(carrier::REQUEST);
+        let Some(parent) = value.and_then(|value| RequestIdentifier::parse(value).ok()) else {
+            count(&self.counters.calls_unmarked);
+            return None;
+        };
+        let ours = [
+            carrier::REQUEST,
+            carrier::TRACEPARENT,
+            carrier::TRACESTATE,
+            carrier::SESSION,
+            carrier::CARRIED,
+            carrier::CLIENT,
+            carrier::CALLER,
+        ];
+        let Some(exchange) = self.live.find(&parent) else {
+            count(&self.counters.calls_unattached);
+            let own = Interaction::from_random(self.node.random());
+            let advanced = parent.advance(own, self.node.shape());
+            let injected = carrier::inject(&advanced, own, 3, None);
+            let fields = &mut head.fields;
+            fields.retain(|name, _| !ours.iter().any(|own| selvedge_relay::is(name, own)));
+            fields.append(carrier::REQUEST, injected.request.as_bytes());
+            fields.append(carrier::TRACEPARENT, injected.traceparent.as_bytes());
+            fields.append(carrier::TRACESTATE, injected.tracestate.as_bytes());
+            fields.append(carrier::CALLER, self.node.service());
+            return None;
+        };
+        count(&self.counters.calls);
+        let outbound = exchange.call(
+            Some(&target.peer),
+            Some(&target.address),
+            head.method(),
+            &format!("{}{}", target.prefix, head.target()),
+        );
+        let own = outbound.headers(true);
+        let fields = &mut head.fields;
+        fields.retain(|name, _| !ours.iter().any(|own| selvedge_relay::is(name, own)));
+        fields.append(carrier::REQUEST, own.request.as_bytes());
+        fields.append(carrier::TRACEPARENT, own.traceparent.as_bytes());
+        fields.append(carrier::TRACESTATE, own.tracestate.as_bytes());
+        fields.append(carrier::CALLER, own.caller.as_bytes());
+        if let Some(carried) = own.carried {
+            fields.append(carrier::CARRIED, carried);
+        }
+        Some(outbound)
+    }
+}
+
+/// What the end of a call needs.
+struct Ended {
+    node: Node,
+    sent: Passed,
+    status: u16,
+    received: Gathered,
+    fields: Data,
+}
+
+impl Ended {
+    fn new(node: Node, sent: Passed, status: u16) -> Self {
+        Self {
+            node,
+            sent,
+            status,
+            received: Gathered::default(),
+            fields: Data::default(),
+        }
+    }
+
+    fn end(self, error: Option<String>) -> End {
+        let keep = self.node.keep();
+        let sent = self.sent.get();
+        End {
+            status: self.status,
+            error,
+            request_bytes: sent.bytes(),
+            response_bytes: self.received.bytes(),
+            request: sent.data(keep),
+            response: Data {
+                fields: self.fields.fields,
+                ..self.received.data(keep)
+            },
+            work: None,
+        }
+    }
+}
+
+/// Closes the call's entry at the end of its answer.
+struct Closing {
+    outbound: Outbound,
+    ended: Ended,
+}
+
+impl Observer for Closing {
+    fn data(&mut self, part: &Bytes) {
+        self.ended.received.push(part);
+    }
+
+    fn end(self: Box<Self>, how: BodyEnd<'_>) {
+        let error = match how {
+            BodyEnd::Complete => None,
+            BodyEnd::Failed(error) => Some(error.to_string()),
+            BodyEnd::Abandoned => {
+                Some("the application went away before the answer's end".to_owned())
+            }
+        };
+        let Self { outbound, ended } = *self;
+        outbound.close(ended.end(error));
+    }
+}

@@ -1,0 +1,82 @@
+//! The requests that calls and questions of the application can name.
+//!
+//! The application names the request that it is handling by the identifier it was given. A
+//! request stays findable for a while after its answer has ended, for calls that the application
+//! makes afterwards: as long as fewer than a set number of others have ended since.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use selvedge_identity::{Origin, RequestIdentifier, StackId};
+use selvedge_node::Exchange;
+
+/// Two requests of one origin differ in their own id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key(Origin, StackId);
+
+impl From<&RequestIdentifier> for Key {
+    fn from(identifier: &RequestIdentifier) -> Self {
+        Self(identifier.origin(), identifier.own())
+    }
+}
+
+pub(crate) struct Live {
+    state: Mutex<State>,
+    finished_max: usize,
+}
+
+#[derive(Default)]
+struct State {
+    /// With each a number that tells two requests of the same identifier apart: a client may
+    /// send one twice.
+    exchanges: HashMap<Key, (u64, Exchange)>,
+    finished: VecDeque<(Key, u64)>,
+    next: u64,
+}
+
+impl Live {
+    pub(crate) fn new(finished_max: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            finished_max,
+        }
+    }
+
+    /// A request begins; the ticket ends it.
+    pub(crate) fn begin(&self, exchange: &Exchange) -> Ticket {
+        let key = Key::from(exchange.identifier());
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.next += 1;
+        let number = state.next;
+        state.exchanges.insert(key, (number, exchange.clone()));
+        Ticket { key, number }
+    }
+
+    /// A request's answer has ended.
+    pub(crate) fn end(&self, ticket: Ticket) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.finished.push_back((ticket.key, ticket.number));
+        while state.finished.len() > self.finished_max {
+            let Some((key, number)) = state.finished.pop_front() else {
+                return;
+            };
+            if state.exchanges.get(&key).is_some_and(|(n, _)| *n == number) {
+                state.exchanges.remove(&key);
+            }
+        }
+    }
+
+    /// The request of this identifier.
+    pub(crate) fn find(&self, identifier: &RequestIdentifier) -> Option<Exchange> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = state.exchanges.get(&Key::from(identifier));
+        found.map(|(_, exchange)| exchange.clone())
+    }
+}
+
+/// One request in [`Live`].
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    key: Key,
+    number: u64,
+}

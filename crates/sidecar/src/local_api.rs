@@ -1,0 +1,175 @@
+//! What the application can ask and tell its sidecar about the request that it is handling.
+
+use std::collections::BTreeMap;
+
+use selvedge_identity::{RequestIdentifier, carrier};
+use selvedge_node::Exchange;
+use selvedge_relay::{Body, Request, Response, ResponseHead};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::live::Live;
+use crate::message::{answer as json_answer, refusal};
+
+/// Where the local API begins on the egress address.
+pub(crate) const PREFIX: &str = "/selvedge/v1/";
+
+/// The longest body of a question.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// The most attributes of one question, and the longest name and value, in bytes.
+const ATTRIBUTES_MAX: usize = 32;
+const NAME_BYTES_MAX: usize = 128;
+const VALUE_BYTES_MAX: usize = 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewAction {
+    name: String,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
+}
+
+/// A question that gets no answer.
+struct No {
+    status: u16,
+    code: &'static str,
+    message: String,
+}
+
+impl No {
+    fn new(status: u16, code: &'static str, message: &str) -> Self {
+        Self {
+            status,
+            code,
+            message: message.to_owned(),
+        }
+    }
+
+    fn bad(message: impl Into<String>) -> Self {
+        Self {
+            status: 400,
+            code: "bad_request",
+            message: message.into(),
+        }
+    }
+}
+
+pub(crate) async fn answer(live: &Live, request: Request) -> Response {
+    match route(live, request).await {
+        Ok(response) => response,
+        Err(No {
+            status,
+            code,
+            message,
+        }) => refusal(status, code, &message),
+    }
+}
+
+async fn route(live: &Live, mut request: Request) -> Result<Response, No> {
+    let head = &request.head;
+    let question = head.path().strip_prefix(PREFIX).unwrap_or("");
+    match (head.method(), question) {
+        ("GET", "session/history") => Ok(history(&named(live, &request)?)),
+        ("POST", "action") => {
+            let exchange = named(live, &request)?;
+            action(&exchange, read(&mut request.body).await?)
+        }
+        ("POST", "attributes") => {
+            let exchange = named(live, &request)?;
+            let attributes: BTreeMap<String, String> = read(&mut request.body).await?;
+            check(&attributes)?;
+            for (name, value) in &attributes {
+                exchange.attribute(name, value);
+            }
+            Ok(Response {
+                head: ResponseHead::new(204),
+                body: Body::empty(),
+                tunnel: None,
+            })
+        }
+        (_, "session/history" | "action" | "attributes") => Err(No::new(
+            405,
+            "bad_method",
+            "history is asked for by GET, action and attributes are told by POST",
+        )),
+        _ => Err(No::new(
+            404,
+            "not_found",
+            "the local API has session/history, action and attributes",
+        )),
+    }
+}
+
+/// The request that the question is about.
+fn named(live: &Live, request: &Request) -> Result<Exchange, No> {
+    let head = &request.head;
+    let query = head.target().split_once('?').map_or("", |(_, query)| query);
+    let parameter = query
+        .split('&')
+        .find_map(|one| one.strip_prefix("request="));
+    let value = head
+        .fields
+        .get(carrier::REQUEST)
+        .or(parameter.map(str::as_bytes))
+        .ok_or_else(|| {
+            No::new(
+                400,
+                "no_request",
+                "name the request: copy its header selvedge-request onto the question",
+            )
+        })?;
+    let identifier = RequestIdentifier::parse(value).map_err(|error| No::bad(error.to_string()))?;
+    live.find(&identifier).ok_or_else(|| {
+        No::new(
+            404,
+            "unknown_request",
+            "this sidecar does not know the request, or it ended long ago",
+        )
+    })
+}
+
+fn history(exchange: &Exchange) -> Response {
+    json_answer(
+        200,
+        &json!({ "session": exchange.session(), "entries": exchange.history() }),
+    )
+}
+
+fn action(exchange: &Exchange, new: NewAction) -> Result<Response, No> {
+    if new.name.trim().is_empty() || new.name.len() > NAME_BYTES_MAX {
+        let message = format!("an action's name has 1 to {NAME_BYTES_MAX} bytes");
+        return Err(No::bad(message));
+    }
+    check(&new.attributes)?;
+    let mut action = exchange.action(&new.name);
+    for (name, value) in &new.attributes {
+        action.attribute(name, value);
+    }
+    let position = action.position();
+    action.finish();
+    Ok(json_answer(201, &json!({ "position": position })))
+}
+
+fn check(attributes: &BTreeMap<String, String>) -> Result<(), No> {
+    let long = |(name, value): (&String, &String)| {
+        name.is_empty() || name.len() > NAME_BYTES_MAX || value.len() > VALUE_BYTES_MAX
+    };
+    if attributes.len() > ATTRIBUTES_MAX || attributes.iter().any(long) {
+        let message = format!(
+            "at most {ATTRIBUTES_MAX} attributes, names of 1 to {NAME_BYTES_MAX} bytes, values of \
+             at most {VALUE_BYTES_MAX}"
+        );
+        return Err(No::bad(message));
+    }
+    Ok(())
+}
+
+async fn read<T: DeserializeOwned>(body: &mut Body) -> Result<T, No> {
+    let body = body
+        .collect(BODY_BYTES_MAX)
+        .await
+        .map_err(|error| No::bad(error.to_string()))?;
+    serde_json::from_slice(&body).map_err(|error| No::bad(format!("not such JSON: {error}")))
+}

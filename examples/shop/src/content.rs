@@ -1,0 +1,172 @@
+//! A content server: what a viewer's requests reach.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::{CONTENT_SECURITY_POLICY, SERVER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use selvedge::{Client, Session};
+use selvedge_node::Node;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::channel::{Channel, NAME_BYTES_MAX};
+use crate::json::{BODY_BYTES_MAX, Body};
+use crate::order::{self, Wanted};
+use crate::refusal::Refusal;
+use crate::visit;
+use crate::{Services, ShopError, ShopOptions};
+
+const PAGE: &str = include_str!("page.html");
+
+/// The page is its own style and script, and calls nobody but its own server.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
+     script-src 'unsafe-inline'; connect-src 'self'; form-action 'none'; base-uri 'none'";
+
+struct Content {
+    name: String,
+    services: Services,
+    client: Client,
+    channel: Channel,
+    slow: Option<Duration>,
+}
+
+type Shared = State<Arc<Content>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Broadcast {
+    content: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vote {
+    choice: String,
+}
+
+pub(crate) fn router(options: &ShopOptions, node: Node) -> Result<Router, ShopError> {
+    let content = Arc::new(Content {
+        name: node.server().to_string(),
+        services: options.services.clone(),
+        client: Client::new()?,
+        channel: Channel::default(),
+        slow: options.slow,
+    });
+    Ok(Router::new()
+        .route("/", get(page))
+        .route("/orders", get(orders).post(place_order))
+        .route("/broadcast", post(broadcast))
+        .route("/vote", post(vote))
+        .route("/channel", get(channel))
+        .fallback(nothing_here)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(content.clone(), name_server))
+        .layer(selvedge::Layer::new(node))
+        .with_state(content))
+}
+
+async fn page() -> Response {
+    let policy = HeaderValue::from_static(PAGE_POLICY);
+    ([(CONTENT_SECURITY_POLICY, policy)], Html(PAGE)).into_response()
+}
+
+async fn place_order(
+    State(content): Shared,
+    session: Session,
+    Body(wanted): Body<Wanted>,
+) -> Result<(StatusCode, Json<Value>), Refusal> {
+    let order = wanted
+        .place(&session, &content.client, &content.services)
+        .await?;
+    session.attribute("order", &order.id);
+    let placed = json!({ "order": order, "server": content.name });
+    Ok((StatusCode::CREATED, Json(placed)))
+}
+
+async fn orders(State(content): Shared, session: Session) -> Json<Value> {
+    let orders = visit::orders(&session.history());
+    Json(json!({ "orders": orders, "server": content.name }))
+}
+
+/// An order for content (A6). It does two things, so two actions stand in the session (A9),
+/// beside the request's own.
+async fn broadcast(
+    State(content): Shared,
+    session: Session,
+    Body(wanted): Body<Broadcast>,
+) -> Result<(StatusCode, Json<Value>), Refusal> {
+    let mut accept = session.action("accept content");
+    accept.attribute(
+        "content",
+        &wanted.content.chars().take(64).collect::<String>(),
+    );
+    if let Err(refusal) = name(&wanted.content, "content") {
+        accept.fail("not a name of content");
+        return Err(refusal);
+    }
+    accept.finish();
+    let schedule = session.action("schedule broadcast");
+    let scheduled = content.channel.schedule(wanted.content);
+    schedule.finish();
+    let accepted = json!({ "scheduled": scheduled, "server": content.name });
+    Ok((StatusCode::ACCEPTED, Json(accepted)))
+}
+
+async fn vote(State(content): Shared, Body(vote): Body<Vote>) -> Result<Json<Value>, Refusal> {
+    name(&vote.choice, "choice")?;
+    content.channel.vote(&vote.choice);
+    Ok(Json(
+        json!({ "choice": vote.choice, "server": content.name }),
+    ))
+}
+
+/// The interactive content (B5): what is on, the votes, and what can be ordered.
+async fn channel(State(content): Shared, session: Session) -> Result<Json<Value>, Refusal> {
+    let url = format!("{}/items", content.services.catalogue);
+    let reply = content.client.get(&session, "catalogue", &url).await?;
+    let items = order::said(reply, "catalogue").await?;
+    let mut votes = content.channel.votes();
+    for choice in visit::votes_elsewhere(&session.history(), &content.name) {
+        *votes.entry(choice).or_default() += 1;
+    }
+    let scheduled = content.channel.scheduled();
+    Ok(Json(json!({
+        "now": scheduled.first(),
+        "schedule": scheduled,
+        "votes": votes,
+        "items": items["items"],
+        "server": content.name,
+    })))
+}
+
+async fn nothing_here() -> Refusal {
+    let message = "there is nothing here: try /, /orders, /vote, /broadcast or /channel";
+    Refusal::new(StatusCode::NOT_FOUND, "not_found", message)
+}
+
+/// Every answer names its server; a slow server is slow in every request.
+async fn name_server(State(content): Shared, request: Request, next: Next) -> Response {
+    if let Some(slow) = content.slow {
+        tokio::time::sleep(slow).await;
+    }
+    let mut response = next.run(request).await;
+    if let Ok(name) = HeaderValue::from_str(&content.name) {
+        response.headers_mut().insert(SERVER, name);
+    }
+    response
+}
+
+fn name(text: &str, what: &str) -> Result<(), Refusal> {
+    if text.trim().is_empty() || text.len() > NAME_BYTES_MAX {
+        return Err(Refusal::bad(format!(
+            "the {what} must have 1 to {NAME_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(())
+}
