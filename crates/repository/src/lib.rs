@@ -1,1 +1,25 @@
-//! Keeps entries, builds trees and timelines, answers queries.
+//! The repository: keeps what every server did, builds trees and timelines, answers queries.
+//!
+//! It follows all journals on the bus, keeps their records for good in a [`Store`], and serves the
+//! query API and the page on the admin port. What it answers is a fold over the records that are
+//! here: it never changes an entry, and late, doubled and reordered deliveries end the same.
+//!
+//! Requirements: B3, D7 (real time), D8, D10, E1.
+
+mod api;
+mod ingest;
+mod metrics;
+mod query;
+mod repository;
+mod serve;
+mod store;
+
+pub use api::{AdminExtras, openapi, router};
+pub use ingest::IngestState;
+pub use query::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, RequestQuery, SessionQuery};
+pub use repository::{Repository, RepositoryError, RepositoryOptions};
+pub use serve::serve;
+pub use store::{
+    EpochView, GapView, JournalView, OPERATIONS_MAX, ServiceView, SessionView, Store, StoreCounts,
+    StoreError, StoreOptions, Stored,
+};

@@ -1,0 +1,3 @@
+//! The API over a real socket, with real records.
+
+mod golden;

@@ -1,0 +1,385 @@
+//! What the store knows of its entries without reading them: where they lie and how to find them.
+//!
+//! An entry costs about 100 bytes here: the places of its records and the few values that
+//! searches compare. Entries of one origin, and of one session, are chained through the rows;
+//! everything else is read from the files when asked for. The index is a fold over records: what
+//! it answers does not depend on the order in which they came.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use selvedge_entry::{Direction, Opening, Outcome, Record};
+use selvedge_identity::{ClientId, Epoch, Origin, ServerName, SessionId};
+
+use super::journals::{EpochId, Journals};
+use super::names::{NameId, Names};
+use super::segments::Location;
+
+/// A row's number in its table.
+pub(crate) type Row = u32;
+
+/// No row: the end of a chain.
+pub(crate) const NONE: Row = Row::MAX;
+
+/// A record's sequence and place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placed {
+    pub(crate) sequence: u64,
+    pub(crate) at: Location,
+}
+
+/// One entry.
+#[derive(Debug)]
+pub(crate) struct EntryRow {
+    pub(crate) opening: Location,
+    pub(crate) effect: Option<Placed>,
+    pub(crate) closing: Option<Placed>,
+    pub(crate) epoch: EpochId,
+    pub(crate) sequence: u64,
+    pub(crate) start: i64,
+    /// Valid once it ended.
+    pub(crate) duration: u64,
+    pub(crate) service: NameId,
+    pub(crate) operation: NameId,
+    pub(crate) depth: u32,
+    pub(crate) direction: Direction,
+    pub(crate) outcome: Outcome,
+    /// Whether its end is known.
+    pub(crate) ended: bool,
+    /// Whether it is an action of its session.
+    pub(crate) action: bool,
+    pub(crate) next_in_origin: Row,
+    pub(crate) next_in_session: Row,
+}
+
+/// One request: all entries of one origin.
+#[derive(Debug)]
+pub(crate) struct OriginRow {
+    pub(crate) origin: Origin,
+    /// The newest arrival; the chain goes on in the entries.
+    pub(crate) head: Row,
+    pub(crate) entries: u32,
+    /// The entry that stands for the request: the shallowest, its receiving side first.
+    pub(crate) top: Row,
+}
+
+/// One visit.
+#[derive(Debug)]
+pub(crate) struct SessionRow {
+    pub(crate) session: SessionId,
+    /// The client that its earliest entry names.
+    pub(crate) client: Option<(i64, ClientId)>,
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    /// How many actions it has.
+    pub(crate) actions: u64,
+    pub(crate) head: Row,
+    pub(crate) origins: Vec<Row>,
+}
+
+/// One client.
+#[derive(Debug, Default)]
+pub(crate) struct ClientRow {
+    pub(crate) origins: Vec<Row>,
+    pub(crate) sessions: Vec<Row>,
+}
+
+/// One service.
+#[derive(Debug, Default)]
+pub(crate) struct ServiceRow {
+    pub(crate) operations: BTreeSet<NameId>,
+    pub(crate) versions: BTreeSet<NameId>,
+    pub(crate) hosts: BTreeSet<NameId>,
+    pub(crate) origins: Vec<Row>,
+    pub(crate) entries: u64,
+    pub(crate) errors: u64,
+    pub(crate) last: i64,
+}
+
+/// The index.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    pub(crate) journals: Journals,
+    pub(crate) names: Names,
+    pub(crate) entries: Vec<EntryRow>,
+    pub(crate) origins: Vec<OriginRow>,
+    pub(crate) sessions: Vec<SessionRow>,
+    pub(crate) by_origin: HashMap<Origin, Row>,
+    pub(crate) by_session: HashMap<SessionId, Row>,
+    pub(crate) clients: HashMap<ClientId, ClientRow>,
+    pub(crate) services: BTreeMap<NameId, ServiceRow>,
+    /// Requests by the start of the entry that stands for them.
+    pub(crate) by_start: BTreeMap<(i64, Origin), Row>,
+    /// Visits by their last action.
+    pub(crate) by_last: BTreeMap<(i64, SessionId), Row>,
+    /// Records that no version of ours can read: kept in the files, in no answer.
+    pub(crate) unreadable: u64,
+}
+
+impl Index {
+    /// Takes a record that was not seen before.
+    pub(crate) fn insert(&mut self, epoch: EpochId, sequence: u64, record: &Record, at: Location) {
+        let placed = Placed { sequence, at };
+        match record {
+            Record::Opening(opening) => self.open(epoch, placed, opening),
+            Record::Whole(opening, closing) => {
+                self.open(epoch, placed, opening);
+                let row = (self.entries.len() - 1) as Row;
+                self.end(row, closing.outcome, closing.duration_ns);
+            }
+            Record::Effect { opening, .. } => match self.journals.find_open(epoch, *opening) {
+                Some(row) => self.take_effect(row, placed),
+                None => self.journals.wait(epoch, *opening, record.clone(), placed),
+            },
+            Record::Closing { opening, closing } => {
+                match self.journals.find_open(epoch, *opening) {
+                    Some(row) => self.take_closing(row, closing.outcome, closing.duration_ns, placed),
+                    None => self.journals.wait(epoch, *opening, record.clone(), placed),
+                }
+            }
+        }
+    }
+
+    /// The rows of one chain by origin.
+    pub(crate) fn chain(&self, origin: &OriginRow) -> impl Iterator<Item = (Row, &EntryRow)> {
+        self.follow(origin.head, |entry| entry.next_in_origin)
+    }
+
+    /// The rows of one chain by session.
+    pub(crate) fn session_chain(
+        &self,
+        session: &SessionRow,
+    ) -> impl Iterator<Item = (Row, &EntryRow)> {
+        self.follow(session.head, |entry| entry.next_in_session)
+    }
+
+    /// What orders the entries of a request for the question which stands for it: depth, then
+    /// receiving side, then inside, then calling side; ties by time and position, so that the
+    /// order of arrival never shows.
+    pub(crate) fn rank(&self, entry: &EntryRow) -> (u32, u8, i64, &ServerName, Epoch, u64) {
+        let side = match entry.direction {
+            Direction::Inbound => 0,
+            Direction::Internal => 1,
+            Direction::Outbound => 2,
+        };
+        let (server, epoch) = self.journals.name(entry.epoch);
+        (entry.depth, side, entry.start, server, epoch, entry.sequence)
+    }
+
+    fn follow<'a>(
+        &'a self,
+        head: Row,
+        next: impl Fn(&EntryRow) -> Row + 'a,
+    ) -> impl Iterator<Item = (Row, &'a EntryRow)> + 'a {
+        let mut row = head;
+        std::iter::from_fn(move || {
+            let entry = self.entries.get(row as usize)?;
+            let found = (row, entry);
+            row = next(entry);
+            Some(found)
+        })
+    }
+
+    fn open(&mut self, epoch: EpochId, placed: Placed, opening: &Opening) {
+        let row = self.entries.len() as Row;
+        let service = self.names.intern(&opening.service);
+        let start = opening.at.0;
+        self.entries.push(EntryRow {
+            opening: placed.at,
+            effect: None,
+            closing: None,
+            epoch,
+            sequence: placed.sequence,
+            start,
+            duration: 0,
+            service,
+            operation: self.names.intern(&opening.action),
+            depth: opening.call.as_ref().map_or(0, |call| call.identifier.depth()),
+            direction: opening.direction,
+            outcome: Outcome::Unknown,
+            ended: false,
+            action: opening.counter.is_some(),
+            next_in_origin: NONE,
+            next_in_session: NONE,
+        });
+        self.count_service(row, opening);
+        let origin = opening
+            .call
+            .as_ref()
+            .map(|call| self.chain_origin(row, call.identifier.origin()));
+        if let Some(origin) = origin {
+            push_once(&mut self.services.entry(service).or_default().origins, origin);
+        }
+        let session = opening
+            .session
+            .map(|session| self.chain_session(row, session, opening.client, origin));
+        if let Some(client) = opening.client {
+            let client = self.clients.entry(client).or_default();
+            if let Some(origin) = origin {
+                push_once(&mut client.origins, origin);
+            }
+            if let Some(session) = session {
+                push_once(&mut client.sessions, session);
+            }
+        }
+        for (record, placed) in self.journals.open(epoch, placed.sequence, row) {
+            match record {
+                Record::Effect { .. } => self.take_effect(row, placed),
+                Record::Closing { closing, .. } => {
+                    self.take_closing(row, closing.outcome, closing.duration_ns, placed);
+                }
+                Record::Opening(_) | Record::Whole(..) => {}
+            }
+        }
+    }
+
+    fn take_effect(&mut self, row: Row, placed: Placed) {
+        let entry = &mut self.entries[row as usize];
+        // A sound journal has one effect an entry; of several the first counts.
+        if entry.effect.is_none_or(|known| placed.sequence < known.sequence) {
+            entry.effect = Some(placed);
+        }
+    }
+
+    fn take_closing(&mut self, row: Row, outcome: Outcome, duration: u64, placed: Placed) {
+        let entry = &mut self.entries[row as usize];
+        if entry.closing.is_some_and(|known| known.sequence <= placed.sequence) {
+            return;
+        }
+        entry.closing = Some(placed);
+        let (epoch, opening) = (entry.epoch, entry.sequence);
+        self.end(row, outcome, duration);
+        self.journals.close(epoch, opening, placed.sequence);
+    }
+
+    fn end(&mut self, row: Row, outcome: Outcome, duration: u64) {
+        let entry = &mut self.entries[row as usize];
+        let failed = |outcome| u64::from(outcome == Outcome::Error);
+        let service = self.services.entry(entry.service).or_default();
+        service.errors = service.errors + failed(outcome) - failed(entry.outcome);
+        entry.outcome = outcome;
+        entry.duration = duration;
+        entry.ended = true;
+    }
+
+    fn count_service(&mut self, row: Row, opening: &Opening) {
+        let EntryRow { service, operation, start, .. } = self.entries[row as usize];
+        let version = self.names.intern(&opening.version);
+        let host = self.names.intern(&opening.host);
+        let service = self.services.entry(service).or_default();
+        service.entries += 1;
+        service.last = if service.entries == 1 { start } else { service.last.max(start) };
+        // What a service calls is the callee's operation.
+        if opening.direction != Direction::Outbound {
+            service.operations.insert(operation);
+        }
+        service.versions.insert(version);
+        service.hosts.insert(host);
+    }
+
+    fn chain_origin(&mut self, row: Row, origin: Origin) -> Row {
+        let start = self.entries[row as usize].start;
+        let Some(&number) = self.by_origin.get(&origin) else {
+            let number = self.origins.len() as Row;
+            self.origins.push(OriginRow { origin, head: row, entries: 1, top: row });
+            self.by_origin.insert(origin, number);
+            self.by_start.insert((start, origin), number);
+            return number;
+        };
+        let top = self.origins[number as usize].top;
+        let (known, new) = (&self.entries[top as usize], &self.entries[row as usize]);
+        let above = self.rank(new) < self.rank(known);
+        let known_start = known.start;
+        let request = &mut self.origins[number as usize];
+        self.entries[row as usize].next_in_origin = std::mem::replace(&mut request.head, row);
+        request.entries += 1;
+        if above {
+            request.top = row;
+            self.by_start.remove(&(known_start, origin));
+            self.by_start.insert((start, origin), number);
+        }
+        number
+    }
+
+    fn chain_session(
+        &mut self,
+        row: Row,
+        session: SessionId,
+        client: Option<ClientId>,
+        origin: Option<Row>,
+    ) -> Row {
+        let EntryRow { start, action, .. } = self.entries[row as usize];
+        let sessions = &mut self.sessions;
+        let number = *self.by_session.entry(session).or_insert_with(|| {
+            sessions.push(SessionRow {
+                session,
+                client: None,
+                first: 0,
+                last: 0,
+                actions: 0,
+                head: NONE,
+                origins: Vec::new(),
+            });
+            (sessions.len() - 1) as Row
+        });
+        let visit = &mut self.sessions[number as usize];
+        self.entries[row as usize].next_in_session = std::mem::replace(&mut visit.head, row);
+        if let Some(origin) = origin {
+            push_once(&mut visit.origins, origin);
+        }
+        if let Some(client) = client {
+            let named = (start, client);
+            visit.client = Some(visit.client.map_or(named, |known| known.min(named)));
+        }
+        // Only actions stand in a timeline, so only they make a visit's row.
+        if action {
+            if visit.actions > 0 {
+                self.by_last.remove(&(visit.last, session));
+                visit.first = visit.first.min(start);
+                visit.last = visit.last.max(start);
+            } else {
+                (visit.first, visit.last) = (start, start);
+            }
+            visit.actions += 1;
+            self.by_last.insert((visit.last, session), number);
+        }
+        number
+    }
+}
+
+/// Postings come in bursts of one value: the last is compared, queries remove what repeats.
+fn push_once(rows: &mut Vec<Row>, row: Row) {
+    if rows.last() != Some(&row) {
+        rows.push(row);
+    }
+}
+
+/// The rows of one entry's records, to read it from the files.
+#[derive(Clone, Debug)]
+pub(crate) struct EntryRef {
+    pub(crate) server: ServerName,
+    pub(crate) epoch: Epoch,
+    pub(crate) sequence: u64,
+    pub(crate) opening: Location,
+    pub(crate) effect: Option<Placed>,
+    pub(crate) closing: Option<Placed>,
+}
+
+impl EntryRef {
+    /// The reference of a row.
+    pub(crate) fn of(index: &Index, entry: &EntryRow) -> Self {
+        let (server, epoch) = index.journals.name(entry.epoch);
+        Self {
+            server: server.clone(),
+            epoch,
+            sequence: entry.sequence,
+            opening: entry.opening,
+            effect: entry.effect,
+            closing: entry.closing,
+        }
+    }
+
+    /// What sorts entries: their positions.
+    pub(crate) fn position(&self) -> (&ServerName, Epoch, u64) {
+        (&self.server, self.epoch, self.sequence)
+    }
+}

@@ -1,0 +1,92 @@
+// The answers of the query API that the page reads (docs/openapi.json).
+
+export interface List<Row> {
+  rows: Row[];
+  next: string | null;
+}
+
+export interface SessionRow {
+  session: string;
+  client: string | null;
+  first: string;
+  last: string;
+  entries: number;
+}
+
+export interface RequestRow {
+  origin: string;
+  service: string;
+  operation: string;
+  start: string;
+  duration: number | null;
+  error: boolean;
+  nodes: number;
+  flags: string[];
+}
+
+export interface Action {
+  ordering: [number, string] | null;
+  after: string[];
+  server: string;
+  epoch: string;
+  sequence: number;
+  service: string;
+  version: string;
+  action: string;
+  client: string | null;
+  origin: string | null;
+  received: string;
+  duration: number | null;
+  outcome: string;
+  status: number | null;
+  error: string | null;
+  request: Record<string, unknown>;
+  response: Record<string, unknown>;
+  concurrent_with: string[];
+  unproven_with: string[];
+  unseen: string[];
+  flags: string[];
+  attributes: Record<string, string>;
+}
+
+export interface Timeline {
+  session: string;
+  client: string | null;
+  entries: Action[];
+}
+
+export interface Call {
+  id: string;
+  service: string | null;
+  operation: string | null;
+  host: string | null;
+  depth: number;
+  parent: string | null;
+  children: string[];
+  evidence: "observed" | "one-sided" | "inferred" | "ambiguous";
+  inferred_from: unknown;
+  levels_lost: number | null;
+  candidates: unknown[] | null;
+  start: string | null;
+  start_raw: string | null;
+  skew_bound: number | null;
+  duration: number | null;
+  error: unknown;
+  work: number | null;
+  latency_in: number | null;
+  attributes: Record<string, unknown> | null;
+}
+
+export interface Tree {
+  origin: string;
+  complete: boolean;
+  nodes: Call[];
+  links: unknown[];
+  flags: string[];
+  warnings: unknown[];
+}
+
+export interface ServiceRow {
+  service: string;
+  operations: string[];
+}
