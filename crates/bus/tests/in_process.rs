@@ -2,11 +2,13 @@
 
 #[macro_use]
 mod contract;
+mod reader;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::{Harness, Model, name, publish};
+use contract::{Harness, name, publish};
+use reader::Model;
 use selvedge_bus::testing::MemoryJournal;
 use selvedge_bus::{Bus, Event, Hub, HubOptions, Subscribe};
 use tokio::time::Instant;

@@ -2,11 +2,13 @@
 
 #[macro_use]
 mod contract;
+mod reader;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use contract::{Harness, Model, name, publish};
+use contract::{Harness, name, publish};
+use reader::Model;
 use selvedge_bus::testing::MemoryJournal;
 use selvedge_bus::{Bus, BusError, Hub, HubOptions, LinkOptions, Subscribe, TcpBus};
 

@@ -79,6 +79,8 @@ pub(crate) struct JournalState {
     pub(crate) owner: Option<Owner>,
     /// Grows with every change of presence or of the present owner's epoch.
     pub(crate) presence: u64,
+    /// Grows with every change: a subscriber that found nothing looks again only after one.
+    pub(crate) changes: u64,
 }
 
 impl JournalState {
@@ -91,7 +93,15 @@ impl JournalState {
             extents_at: now,
             owner: None,
             presence: 0,
+            changes: 1,
         }
+    }
+
+    /// Someone becomes the owner, or nobody is any more.
+    pub(crate) fn set_owner(&mut self, owner: Option<Owner>) {
+        self.owner = owner;
+        self.presence += 1;
+        self.changes += 1;
     }
 
     /// The epoch being written, if its writer is present.
@@ -109,6 +119,7 @@ impl JournalState {
     /// Takes what the owner says it has. Epochs that only the hub knows (past retention, lost with
     /// a disk, volatile) keep their place behind the one they followed.
     pub(crate) fn merge(&mut self, extents: &[Extent], now: Instant) {
+        self.changes += 1;
         let before = self.epochs.last().map(|known| known.epoch);
         let mut merged: Vec<Known> = Vec::with_capacity(extents.len() + 1);
         for extent in extents {
@@ -152,6 +163,7 @@ impl JournalState {
     /// Takes an announced batch. What the ring has already, or could only hold out of order, is
     /// left out.
     pub(crate) fn announce(&mut self, shared: &Arc<Shared>, now: Instant, ring_bytes_max: usize) {
+        self.changes += 1;
         let batch = &shared.batch;
         let index = match self.index_of(batch.epoch) {
             Some(index) => index,

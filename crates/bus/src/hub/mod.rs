@@ -188,6 +188,7 @@ impl Publisher for HubPublisher {
                 announced: batch.server,
             });
         }
+        tokio::task::consume_budget().await;
         if !self.inner.knows(self.claim, batch.epoch) {
             // A new epoch: the end of the one before counts as announced too.
             self.inner.extents(self.claim, &self.source.epochs());
@@ -289,13 +290,12 @@ impl Inner {
             });
         }
         state.generations += 1;
-        journal.owner = Some(Owner {
+        journal.set_owner(Some(Owner {
             generation: state.generations,
             link,
             instance,
             source,
-        });
-        journal.presence += 1;
+        }));
         Ok(Claim {
             journal: index,
             generation: state.generations,
@@ -347,8 +347,7 @@ impl Inner {
 
     pub(crate) fn leave(&self, claim: Claim) {
         if let Some(journal) = Self::owned(&mut self.state(), claim) {
-            journal.owner = None;
-            journal.presence += 1;
+            journal.set_owner(None);
         }
         self.changed();
     }

@@ -30,6 +30,8 @@ const REFILLS_MAX: usize = 8;
 /// Wait before a failed read is tried again: doubled up to the maximum.
 const RETRY_MIN: Duration = Duration::from_millis(25);
 const RETRY_MAX: Duration = Duration::from_secs(1);
+/// So many failures in a row are worth a line in the log.
+const FAILURES_TOLD: u32 = 5;
 
 /// An event that may still be shared with others.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub(crate) struct HubSubscription {
 struct Cursor {
     place: Place,
     skipped: bool,
+    /// The journal's changes when there was nothing to be had of it.
+    idle_at: u64,
     presence_seen: u64,
     present_seen: bool,
     /// A read from the owner is under way.
@@ -184,7 +188,7 @@ impl HubSubscription {
         now: Instant,
     ) -> Option<Instant> {
         let cursor = &mut self.cursors[index];
-        if cursor.skipped {
+        if cursor.skipped || cursor.idle_at == journal.changes {
             return None;
         }
         if cursor.presence_seen != journal.presence {
@@ -251,7 +255,10 @@ impl HubSubscription {
                     return None;
                 }
                 Step::Due(due) => return Some(due),
-                Step::Idle => return None,
+                Step::Idle => {
+                    cursor.idle_at = journal.changes;
+                    return None;
+                }
             };
             self.ready.push_back(item);
         }
@@ -304,7 +311,9 @@ impl HubSubscription {
                 let wait = RETRY_MIN * (1 << cursor.failures.min(6));
                 cursor.failures += 1;
                 cursor.retry_at = Some(Instant::now() + wait.min(RETRY_MAX));
-                tracing::debug!(%server, %epoch, from, reason, "journal read failed, trying again");
+                if cursor.failures == FAILURES_TOLD {
+                    tracing::warn!(%server, %epoch, from, reason, "bus cannot read a journal, trying on");
+                }
             }
         }
     }
@@ -319,6 +328,7 @@ impl HubSubscription {
             self.cursors.push(Cursor {
                 place,
                 skipped: self.skip.as_ref() == Some(&journal.server),
+                idle_at: 0,
                 presence_seen: 0,
                 present_seen: false,
                 refilling: false,

@@ -42,18 +42,16 @@ struct State {
 impl Outbox {
     /// Puts a frame in line.
     pub(crate) fn push(&self, frame: Frame) -> Result<(), LinkEnded> {
-        {
-            let mut state = self.state();
-            if state.closed {
-                return Err(LinkEnded);
-            }
-            state.bytes += frame.cost();
-            state.queue.push_back(frame);
-            if state.bytes > HARD_MAX {
-                drop(state);
-                self.close();
-                return Err(LinkEnded);
-            }
+        let mut state = self.state();
+        if state.closed {
+            return Err(LinkEnded);
+        }
+        state.push(frame);
+        let too_much = state.bytes > HARD_MAX;
+        drop(state);
+        if too_much {
+            self.close();
+            return Err(LinkEnded);
         }
         self.filled.notify_one();
         Ok(())
@@ -66,17 +64,19 @@ impl Outbox {
             tokio::pin!(drained);
             drained.as_mut().enable();
             {
-                let state = self.state();
+                let mut state = self.state();
                 if state.closed {
                     return Err(LinkEnded);
                 }
                 if state.bytes < SOFT_MAX {
+                    state.push(frame);
                     break;
                 }
             }
             drained.await;
         }
-        self.push(frame)
+        self.filled.notify_one();
+        Ok(())
     }
 
     /// Ends the link: what stands in line is still sent, nothing more is taken.
@@ -155,6 +155,13 @@ impl Outbox {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn push(&mut self, frame: Frame) {
+        self.bytes += frame.cost();
+        self.queue.push_back(frame);
     }
 }
 
