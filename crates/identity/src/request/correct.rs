@@ -31,7 +31,7 @@ fn only_candidate(value: &[u8]) -> Option<RequestIdentifier> {
         several: false,
     };
 
-    let right = check::check(body, &[]);
+    let right = check::check(body);
     let wrong_at = |at: usize| {
         if at == 0 {
             end[0] != b'.'

@@ -34,7 +34,7 @@ pub(super) fn parse(value: &[u8]) -> Result<RequestIdentifier, IdentifierError> 
     if end[0] != b'.' {
         return Err(IdentifierError::Malformed);
     }
-    if end[1..] != check::check(body, &[]) {
+    if end[1..] != check::check(body) {
         return Err(IdentifierError::Damaged);
     }
     // Filled in place: a stack is big, and each move of it costs as much as the rest.
@@ -166,13 +166,20 @@ pub(super) fn encode(id: &RequestIdentifier) -> ArrayString<{ RequestIdentifier:
     }
     out.write(|room| base64::write(room, &bytes[..length]));
 
-    let check = check::check(&out.bytes[..out.length], &[]);
+    let check = check::check(&out.bytes[..out.length]);
     out.put(b".");
     out.put(&check);
-    out.text()
+
+    let mut text = ArrayString::new();
+    if let Ok(valid) = std::str::from_utf8(&out.bytes[..out.length]) {
+        text.push_str(valid);
+    }
+    text
 }
 
 /// A text under construction. It holds ASCII only, and the longest identifier is shorter than it.
+/// Aligned, because the test for UTF-8 goes by words only then.
+#[repr(align(16))]
 struct Out {
     bytes: [u8; RequestIdentifier::TEXT_MAX],
     length: usize,
@@ -186,13 +193,5 @@ impl Out {
 
     fn write(&mut self, part: impl FnOnce(&mut [u8]) -> usize) {
         self.length += part(&mut self.bytes[self.length..]);
-    }
-
-    fn text(&self) -> ArrayString<{ RequestIdentifier::TEXT_MAX }> {
-        let mut out = ArrayString::new();
-        if let Ok(text) = std::str::from_utf8(&self.bytes[..self.length]) {
-            out.push_str(text);
-        }
-        out
     }
 }

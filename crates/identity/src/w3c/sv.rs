@@ -98,5 +98,5 @@ pub(crate) fn encode(id: &RequestIdentifier) -> ArrayString<MEMBER_MAX> {
 fn check_of(body: &[u8], origin: Origin) -> [u8; check::LENGTH] {
     let mut hex = [0; Origin::LENGTH * 2];
     write_hex(&mut hex, origin.as_bytes());
-    check::check(body, &hex)
+    check::check_both(body, &hex)
 }

@@ -52,10 +52,12 @@ pub(crate) fn write(out: &mut [u8], bytes: &[u8]) -> usize {
     let mut quads = out.chunks_exact_mut(4);
     // `by_ref` on the groups first: `zip` asks them first, so no quad is lost at their end.
     for (group, quad) in groups.by_ref().zip(quads.by_ref()) {
-        quad[0] = digit(group[0] >> 2);
-        quad[1] = digit((group[0] << 4) | (group[1] >> 4));
-        quad[2] = digit((group[1] << 2) | (group[2] >> 6));
-        quad[3] = digit(group[2]);
+        quad.copy_from_slice(&[
+            digit(group[0] >> 2),
+            digit((group[0] << 4) | (group[1] >> 4)),
+            digit((group[1] << 2) | (group[2] >> 6)),
+            digit(group[2]),
+        ]);
     }
     let at = bytes.len() / 3 * 4;
     match *groups.remainder() {

@@ -6,6 +6,17 @@ use arrayvec::ArrayString;
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
+/// The two digits of each byte.
+const PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
 /// The value of each byte as a digit, or `BAD`.
 const VALUES: [u8; 256] = {
     let mut values = [BAD; 256];
@@ -32,8 +43,7 @@ pub(crate) fn push_hex<const N: usize>(out: &mut ArrayString<N>, bytes: &[u8]) {
 /// how many characters that were.
 pub(crate) fn write_hex(out: &mut [u8], bytes: &[u8]) -> usize {
     for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+        pair.copy_from_slice(&PAIRS[usize::from(*byte)]);
     }
     bytes.len() * 2
 }
