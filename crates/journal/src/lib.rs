@@ -34,6 +34,7 @@ mod error;
 mod format;
 mod journal;
 mod options;
+mod pace;
 mod queue;
 mod read_dir;
 mod reader;

@@ -69,8 +69,20 @@ pub(crate) struct Inner {
     groups: VecDeque<Group>,
     /// As large as the last group was: the next one is likely to be.
     capacity: usize,
-    writer_waits: bool,
+    /// Records in all groups.
+    queued: u64,
+    /// The writer waits until this many records are queued.
+    wake_at: Option<u64>,
     closed: bool,
+}
+
+/// How long the writer waits for company of the first record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gather {
+    /// Until this many records are queued,
+    pub(crate) records: u64,
+    /// but not longer than this.
+    pub(crate) within: Duration,
 }
 
 impl Queue {
@@ -82,7 +94,8 @@ impl Queue {
                 next,
                 groups: VecDeque::new(),
                 capacity: 0,
-                writer_waits: false,
+                queued: 0,
+                wake_at: None,
                 closed: false,
             }),
             work: Condvar::new(),
@@ -107,11 +120,15 @@ impl Queue {
         let (epoch, salt, sequence) = (inner.epoch, inner.salt, inner.next);
         let room = COMMIT_HEADER + COMMIT_BYTES_MAX;
         let frame = FRAME_HEADER + payload.len();
-        if !inner
+        if inner
             .groups
             .back()
-            .is_some_and(|group| group.bytes.len() + frame <= room)
+            .is_none_or(|group| group.bytes.len() + frame > room)
         {
+            // A full group need not wait for company.
+            if !inner.groups.is_empty() {
+                inner.wake_at = inner.wake_at.and(Some(0));
+            }
             let capacity = inner.capacity;
             inner
                 .groups
@@ -121,7 +138,11 @@ impl Queue {
             group.push(salt, payload);
         }
         inner.next += 1;
-        let wake = std::mem::take(&mut inner.writer_waits);
+        inner.queued += 1;
+        let wake = inner.wake_at.is_some_and(|at| at <= inner.queued);
+        if wake {
+            inner.wake_at = None;
+        }
         drop(inner);
         if wake {
             self.work.notify_one();
@@ -133,27 +154,54 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the oldest group; waits for one, but not longer than `timeout`, nor once closed.
-    pub(crate) fn wait(&self, timeout: Option<Duration>) -> Option<Group> {
+    /// Takes the oldest group; waits for one, but not longer than `timeout`, nor once closed; and
+    /// with `gather` a little longer for company. Answers too whether the company came.
+    pub(crate) fn wait(
+        &self,
+        timeout: Option<Duration>,
+        gather: Option<Gather>,
+    ) -> (Option<Group>, bool) {
         let mut inner = self.lock();
         if inner.groups.is_empty() && !inner.closed {
-            inner.writer_waits = true;
+            inner.wake_at = Some(1);
             let waiting = |inner: &mut Inner| inner.groups.is_empty() && !inner.closed;
             inner = match timeout {
                 None => self
                     .work
                     .wait_while(inner, waiting)
                     .unwrap_or_else(PoisonError::into_inner),
-                Some(timeout) => {
-                    self.work
-                        .wait_timeout_while(inner, timeout, waiting)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
+                Some(timeout) => self.wait_timeout(inner, timeout, waiting),
             };
-            inner.writer_waits = false;
         }
-        inner.take()
+        let mut company = false;
+        if let Some(gather) = gather
+            && inner.groups.len() == 1
+        {
+            inner.wake_at = Some(gather.records);
+            inner = self.wait_timeout(inner, gather.within, |inner| {
+                inner.queued < gather.records && inner.groups.len() == 1 && !inner.closed
+            });
+            company = inner.queued >= gather.records;
+        }
+        inner.wake_at = None;
+        (inner.take(), company)
+    }
+
+    fn wait_timeout<'a>(
+        &self,
+        inner: MutexGuard<'a, Inner>,
+        timeout: Duration,
+        waiting: impl FnMut(&mut Inner) -> bool,
+    ) -> MutexGuard<'a, Inner> {
+        self.work
+            .wait_timeout_while(inner, timeout, waiting)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+    }
+
+    /// How many records are queued.
+    pub(crate) fn queued(&self) -> u64 {
+        self.lock().queued
     }
 
     /// Takes no more records; wakes the writer.
@@ -166,6 +214,7 @@ impl Queue {
 impl Inner {
     pub(crate) fn take(&mut self) -> Option<Group> {
         let group = self.groups.pop_front()?;
+        self.queued -= u64::from(group.records);
         // A quarter more than last time, so that a steady flow does not reallocate.
         self.capacity =
             (group.bytes.len() + group.bytes.len() / 4).min(COMMIT_HEADER + COMMIT_BYTES_MAX);
@@ -182,6 +231,7 @@ impl Inner {
         self.epoch = epoch;
         self.salt = salt;
         self.next = 1;
+        self.queued = 0;
         std::mem::take(&mut self.groups)
     }
 }

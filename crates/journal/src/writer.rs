@@ -13,6 +13,7 @@ use crate::error::JournalError;
 use crate::format::{SEGMENT_HEADER, Salt, SegmentHeader, SegmentName};
 use crate::journal::Shared;
 use crate::options::{Durability, JournalOptions};
+use crate::pace::Pace;
 use crate::queue::{Group, Queue};
 use crate::recovery::{EpochFiles, Recovered, recover};
 use crate::start::EpochStart;
@@ -35,6 +36,7 @@ pub(crate) struct Writer {
     epoch: Epoch,
     /// The last epoch with durable records, and how many.
     last_durable: Option<(Epoch, u64)>,
+    pace: Pace,
     retry_at: Option<Instant>,
     /// The durable epoch that is tried to begin; the same again, so that a try that a crash
     /// brings back is not another epoch.
@@ -163,7 +165,10 @@ impl Writer {
             let timeout = self
                 .retry_at
                 .map(|at| at.saturating_duration_since(Instant::now()));
-            match self.shared.queue.wait(timeout) {
+            let gather = self.pace.gather();
+            let (group, company) = self.shared.queue.wait(timeout, gather);
+            self.pace.waited(gather, company);
+            match group {
                 Some(group) => self.take(group),
                 None if self.shared.queue.lock().is_drained() => break,
                 None => {}
@@ -197,8 +202,13 @@ impl Writer {
             return;
         };
         group.seal(segment.salt);
+        let started = Instant::now();
         match self.commit(segment, &group) {
             Ok(()) => {
+                self.pace.committed(
+                    u64::from(group.records) + self.shared.queue.queued(),
+                    started.elapsed(),
+                );
                 self.last_durable = Some((self.epoch, group.end()));
                 let bytes = segment_bytes(&self.active);
                 self.shared
@@ -472,6 +482,7 @@ impl Files {
             files: self,
             active,
             epoch,
+            pace: Pace::default(),
             retry_at: None,
             retry_name: SegmentName {
                 epoch,
