@@ -189,6 +189,13 @@ impl Body {
         }
     }
 
+    /// Takes the body away to be read; what is left counts as read.
+    pub(crate) fn take(&mut self) -> Self {
+        let taken = std::mem::take(self);
+        self.touched = true;
+        taken
+    }
+
     /// Reads a body that lies in memory, now that what [`Self::whole`] gave was used.
     pub(crate) fn finish_whole(&mut self) {
         if let Inner::Full(bytes) = std::mem::take(&mut self.inner)

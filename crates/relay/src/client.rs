@@ -299,7 +299,7 @@ impl Shared {
             body.finish_whole();
             (Some(sink), None)
         } else {
-            let mut pump: Pump = Box::pin(pump(out, std::mem::take(body), length, sink));
+            let mut pump: Pump = Box::pin(pump(out, body.take(), length, sink));
             match answer.wait_pumping(&mut source, &mut pump).await? {
                 Some(sink) => (Some(sink), None),
                 None => (None, Some(pump)),
@@ -307,9 +307,12 @@ impl Shared {
         };
         if let Some(pump) = pumping {
             // The answer came before the request had ended: the rest goes on beside it. This
-            // connection is not used again.
+            // connection is not used again. Its end waits for the answer's: servers give up an
+            // answer whose client seems to have gone (hyper does).
             tokio::spawn(async move {
-                let _ = pump.await;
+                if let (Ok(()), sink) = pump.await {
+                    sink.into_half().forget();
+                }
             });
         }
         answer.response(source, sink, self)
@@ -453,10 +456,18 @@ impl<'a> Answer<'a> {
                 tunnel,
             });
         }
-        let checkin = sink.filter(|_| facts.keep_alive).map(|sink| Checkin {
-            pool: Arc::clone(pool),
-            sink,
-        });
+        let checkin = match sink {
+            Some(sink) if facts.keep_alive => Some(Checkin {
+                pool: Arc::clone(pool),
+                sink,
+            }),
+            // Not closed before the answer has ended, for the same reason as above.
+            Some(sink) => {
+                sink.into_half().forget();
+                None
+            }
+            None => None,
+        };
         let whole = match facts.framing {
             Framing::Length(length) if length <= source.buffer.len() as u64 => {
                 Some(source.buffer.split_to(length as usize).freeze())

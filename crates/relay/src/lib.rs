@@ -34,5 +34,5 @@ pub use fields::{Fields, is};
 pub use head::{Length, Request, RequestHead, Response, ResponseHead, Version};
 pub use limits::{ClientLimits, FIELDS_MAX, Limits};
 pub use refusal::{Refusal, phrase};
-pub use server::{Handler, Server, ServerCounts};
+pub use server::{Handler, Server, ServerCounter, ServerCounts};
 pub use wire::Tunnel;

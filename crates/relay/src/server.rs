@@ -36,6 +36,21 @@ pub struct Server {
     accepting: tokio::task::JoinHandle<()>,
 }
 
+/// Tells a server's counts; cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct ServerCounter(Arc<State>);
+
+impl ServerCounter {
+    /// Connections so far and now.
+    #[must_use]
+    pub fn counts(&self) -> ServerCounts {
+        ServerCounts {
+            connections: self.0.accepted.load(Ordering::Relaxed),
+            open: self.0.open.load(Ordering::Relaxed),
+        }
+    }
+}
+
 /// Counters of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct ServerCounts {
@@ -124,10 +139,13 @@ impl Server {
     /// Connections so far and now.
     #[must_use]
     pub fn counts(&self) -> ServerCounts {
-        ServerCounts {
-            connections: self.state.accepted.load(Ordering::Relaxed),
-            open: self.state.open.load(Ordering::Relaxed),
-        }
+        self.counter().counts()
+    }
+
+    /// What tells the counts, without the server.
+    #[must_use]
+    pub fn counter(&self) -> ServerCounter {
+        ServerCounter(Arc::clone(&self.state))
     }
 
     /// Stops listening, closes unused connections, lets requests in flight finish for at most

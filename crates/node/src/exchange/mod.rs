@@ -221,6 +221,13 @@ impl Exchange {
         }
     }
 
+    /// Marks the entry as odd in this way, if its opening is not written yet.
+    pub fn flag(&self, flag: &str) {
+        if let Stage::Unwritten(opening) = &mut self.inner.lock().stage {
+            opening.flags.push(crate::text(flag));
+        }
+    }
+
     /// What this server's memory holds of the session, in order, this request's own entry among
     /// it once it is durable.
     #[must_use]
