@@ -275,6 +275,14 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_holds_only_for_its_salt_sequence_and_length() {
+        let check = frame_check(Salt(1), 2, b"payload");
+        assert_ne!(check, frame_check(Salt(2), 2, b"payload"));
+        assert_ne!(check, frame_check(Salt(1), 3, b"payload"));
+        assert_ne!(check, frame_check(Salt(1), 2, b"payloa"));
+    }
+
+    #[test]
     fn names_sort_as_records_do_and_only_ours_parse() {
         let names = [(1, 0), (1, 9), (1, 10), (2, 0), (10, 0)].map(|(counter, first)| {
             let epoch = Epoch { counter, random: 7 };

@@ -49,6 +49,7 @@ struct Disk {
     capacity: Option<u64>,
     failing_writes: u32,
     failing_syncs: u32,
+    failing_truncates: u32,
     syncs: u64,
 }
 
@@ -76,6 +77,7 @@ impl FaultyStorage {
         disk.locks.clear();
         disk.failing_writes = 0;
         disk.failing_syncs = 0;
+        disk.failing_truncates = 0;
         match crash {
             Crash::Process => {}
             Crash::Forget => disk.lose(&mut |_| 0),
@@ -105,6 +107,11 @@ impl FaultyStorage {
     /// The next `count` syncs of files fail and leave their bytes in doubt.
     pub fn fail_syncs(&self, count: u32) {
         self.lock_disk().failing_syncs = count;
+    }
+
+    /// The next `count` truncations fail.
+    pub fn fail_truncates(&self, count: u32) {
+        self.lock_disk().failing_truncates = count;
     }
 
     /// How many syncs of files went well so far.
@@ -406,8 +413,13 @@ impl File for FaultyFile {
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
-        self.with_node(|node| {
-            node.resize(bytes as usize);
+        self.with(|disk| {
+            let failing = disk.failing_truncates > 0;
+            disk.failing_truncates = disk.failing_truncates.saturating_sub(1);
+            if failing {
+                return Err(io::Error::other("truncation failed by the test"));
+            }
+            disk.node(self.node)?.resize(bytes as usize);
             Ok(())
         })
     }

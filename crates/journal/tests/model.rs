@@ -23,6 +23,7 @@ enum Act {
     Crash(Crash),
     FailSyncs(u32),
     FailWrites(u32),
+    FailTruncates(u32),
     Full(bool),
     Capacity(u64),
 }
@@ -42,6 +43,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => crash.prop_map(Act::Crash),
         1 => (1..3u32).prop_map(Act::FailSyncs),
         1 => (1..3u32).prop_map(Act::FailWrites),
+        1 => (1..3u32).prop_map(Act::FailTruncates),
         2 => any::<bool>().prop_map(Act::Full),
         1 => (1000..30_000u64).prop_map(Act::Capacity),
     ]
@@ -116,6 +118,7 @@ impl World {
             }
             Act::FailSyncs(count) => self.storage.fail_syncs(*count),
             Act::FailWrites(count) => self.storage.fail_writes(*count),
+            Act::FailTruncates(count) => self.storage.fail_truncates(*count),
             Act::Full(full) => self.storage.set_full(*full),
             Act::Capacity(bytes) => self.storage.set_capacity(Some(*bytes)),
         }
@@ -147,13 +150,18 @@ impl World {
     fn reopen(&mut self) {
         let random = self.random.clone();
         let journal = open(&self.storage, &random, options()).or_else(|_| {
-            self.storage.set_capacity(None);
-            self.storage.fail_syncs(0);
-            self.storage.fail_writes(0);
+            self.heal();
             open(&self.storage, &random, options())
         });
         self.journal = journal.unwrap();
         self.begin_life();
+    }
+
+    fn heal(&self) {
+        self.storage.set_capacity(None);
+        self.storage.fail_syncs(0);
+        self.storage.fail_writes(0);
+        self.storage.fail_truncates(0);
     }
 
     fn begin_life(&mut self) {
@@ -219,9 +227,7 @@ proptest! {
             world.act(act);
         }
         // Whatever happened, a good disk makes it durable again.
-        world.storage.set_capacity(None);
-        world.storage.fail_syncs(0);
-        world.storage.fail_writes(0);
+        world.heal();
         world.journal.step();
         prop_assert_eq!(world.journal.state(), JournalState::Durable);
         world.append(1);
