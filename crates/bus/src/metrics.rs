@@ -12,6 +12,14 @@ macro_rules! counters {
             $($(#[$meta])* pub $name: u64,)*
         }
 
+        impl HubMetrics {
+            /// Name and value of each, for metrics pages.
+            #[must_use]
+            pub fn named(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
+        }
+
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)*

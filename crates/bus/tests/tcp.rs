@@ -62,7 +62,7 @@ impl Harness for Mixed {
     }
 
     async fn link(&self, name: &str) -> Arc<dyn Bus> {
-        if name.len() % 2 == 0 {
+        if name.len().is_multiple_of(2) {
             Arc::new(self.0._hub.clone())
         } else {
             self.0.link(name).await
@@ -154,6 +154,43 @@ async fn a_bus_started_before_its_hub_connects_once_it_is_there() {
     let mut model = Model::default();
     model.catch_up(&mut reader, &journal).await;
     assert_eq!(model.count(&journal), 21);
+}
+
+#[tokio::test]
+async fn a_name_taken_while_the_hub_was_down_is_told_to_the_former_owner_until_it_is_free() {
+    let hub = small_ring();
+    let (_reserved, address) = reserve();
+    hub.listen(address, KEY).await.unwrap();
+    let journal = Arc::new(MemoryJournal::new("a"));
+    let owner = TcpBus::connect(address, KEY, "a").await.unwrap();
+    let publisher = owner.join(journal.clone()).await.unwrap();
+    hub.stop().await;
+    let hub = small_ring();
+    let other = hub.join(Arc::new(MemoryJournal::new("a"))).await.unwrap();
+    hub.listen(address, KEY).await.unwrap();
+    let error = loop {
+        match publisher.announce(journal.append_numbered(1)).await {
+            Ok(()) => tokio::task::yield_now().await,
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(&error, BusError::NameTaken { owner, .. } if owner == "this process"),
+        "{error}"
+    );
+    drop(other);
+    while publisher
+        .announce(journal.append_numbered(1))
+        .await
+        .is_err()
+    {
+        tokio::task::yield_now().await;
+    }
+    let mut reader = hub.subscribe(Subscribe::oldest("b")).await.unwrap();
+    let mut model = Model::default();
+    model
+        .until(&mut reader, |m| m.present.contains_key(&name("a")))
+        .await;
 }
 
 #[tokio::test]

@@ -94,11 +94,10 @@ pub(crate) async fn every_subscriber_gets_every_record<H: Harness>() {
         .map(|n| Arc::new(MemoryJournal::new(&format!("s{n}"))))
         .collect();
     let mut readers = Vec::new();
-    for n in 0..3 {
-        let bus = harness.link(&format!("s{n}")).await;
+    for journal in journals.clone() {
+        let bus = harness.link(journal.server().as_str()).await;
         readers.push(bus.subscribe(Subscribe::oldest("peer")).await.unwrap());
-        let publisher = bus.join(journals[n].clone()).await.unwrap();
-        let journal = journals[n].clone();
+        let publisher = bus.join(journal.clone()).await.unwrap();
         tokio::spawn(async move {
             publish(&journal, &*publisher, 1000).await;
             std::future::pending::<()>().await;
