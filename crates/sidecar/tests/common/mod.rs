@@ -1,6 +1,10 @@
 //! A fleet on an in-process hub, and a client that holds the session as a gateway would.
 
-#![allow(dead_code, unreachable_pub, reason = "each test program uses its own part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test program uses its own part of it"
+)]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
