@@ -210,7 +210,7 @@ impl Message {
             }
             Self::Denied { reason } => {
                 put_text(out, reason);
-                22
+                28
             }
             Self::Unsubscribe => 23,
             Self::Credit { bytes } => {
@@ -369,7 +369,7 @@ impl Body {
             21 => Message::Subscribed {
                 from: self.positions()?,
             },
-            22 => Message::Denied {
+            28 => Message::Denied {
                 reason: self.text()?,
             },
             23 => Message::Unsubscribe,

@@ -209,6 +209,29 @@ async fn links_over_the_bound_are_refused() {
     assert_eq!(hub.metrics().links_refused, 1);
 }
 
+#[test]
+fn the_documented_frames_are_what_is_sent() {
+    let page = include_str!("../../../../docs/formats/bus.md");
+    let example = |after: &str| -> Vec<u8> {
+        let text = page.split_once(after).unwrap().1;
+        let text = text.split_once("```text\n").unwrap().1;
+        let text = text.split_once("```").unwrap().0;
+        let byte = |hex| u8::from_str_radix(hex, 16).unwrap();
+        text.split_whitespace().map(byte).collect()
+    };
+    assert_eq!(example("`alive`, in full:"), bytes_of(&Message::Alive, 0));
+    let batch = Batch {
+        server: ServerName::new("content-1").unwrap(),
+        epoch: "3-9f8e7d6c5b4a3f2e".parse().unwrap(),
+        first: 300,
+        records: vec![Bytes::from_static(b"hi"), Bytes::from_static(b"you")],
+    };
+    assert_eq!(
+        example("A batch on channel 2"),
+        bytes_of(&Message::Batch(batch), 2)
+    );
+}
+
 fn server() -> impl Strategy<Value = ServerName> {
     "[a-z0-9][a-z0-9._-]{0,62}".prop_map(|name| ServerName::new(&name).unwrap())
 }
