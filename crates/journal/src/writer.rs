@@ -28,6 +28,10 @@ const LOCK: &str = "lock";
 /// journal forget that they were.
 const VOLATILE: u64 = 1 << 63;
 
+/// After a failure the disk is taken as good again only with this much room, so that the journal
+/// does not begin an epoch for every few bytes that someone frees.
+const RETRY_ROOM: u64 = 1 << 20;
+
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     files: Files,
@@ -115,7 +119,7 @@ pub(crate) fn open(
     let name = files.draw_durable(counter.unwrap_or(0));
     let epoch = name.epoch;
     let (segment, group) = files
-        .begin(name, recovered.previous)
+        .begin(name, recovered.previous, 0)
         .map_err(JournalError::storage("begin a segment in", dir))?;
 
     let mut epochs: Vec<EpochView> = past.into_iter().map(EpochView::from).collect();
@@ -277,7 +281,8 @@ impl Writer {
     fn retry(&mut self) {
         let name = self.retry_name;
         let epoch = name.epoch;
-        match self.files.begin(name, self.last_durable) {
+        let room = self.files.options.allocate_bytes.min(RETRY_ROOM);
+        match self.files.begin(name, self.last_durable, room) {
             Ok((segment, start)) => {
                 tracing::info!(server = %self.files.server, begun = %epoch,
                     "journal is durable again");
@@ -370,16 +375,23 @@ impl Files {
         (Epoch { counter, random }, Salt((self.random)()))
     }
 
-    /// Makes the first segment of a durable epoch, with its start on disk.
+    /// Makes the first segment of a durable epoch, with its start on disk; fails where there is
+    /// no room for so many bytes more.
     fn begin(
         &self,
         name: SegmentName,
         previous: Option<(Epoch, u64)>,
+        room: u64,
     ) -> io::Result<(Segment, Group)> {
         let mut group = start_group(name.epoch, name.salt, false, previous);
         group.seal(name.salt);
         let mut segment = self.create(name)?;
-        if let Err(error) = self.write(&mut segment, &group.bytes) {
+        let written = match segment.file.allocate(room) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(error),
+            // Not every file system can take space ahead.
+            _ => self.write(&mut segment, &group.bytes),
+        };
+        if let Err(error) = written {
             self.discard(&segment);
             return Err(error);
         }
