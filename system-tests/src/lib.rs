@@ -1,1 +1,13 @@
-//! Tests of the real binaries.
+//! Tests of the real program, from outside: the built binary on free ports, spoken to by HTTP
+//! clients that are not ours, its journals read by its own commands.
+//!
+//! A server under test says on its standard output that it serves; whoever waits for it reads
+//! that line. Nothing here sleeps to synchronise, and nothing is retried.
+
+mod program;
+mod query;
+mod server;
+
+pub use program::{binary, run, selvedge};
+pub use query::Query;
+pub use server::{Server, Up};

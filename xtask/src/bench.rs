@@ -15,7 +15,11 @@ use crate::setup;
 /// Runs the named benchmarks (all, if none is named).
 pub(crate) fn bench(names: &[String]) -> Result<()> {
     setup::for_benches()?;
-    let names = if names.is_empty() { all()? } else { names.to_vec() };
+    let names = if names.is_empty() {
+        all()?
+    } else {
+        names.to_vec()
+    };
     let mut rows = Vec::new();
     for name in &names {
         eprintln!("== bench {name}");
@@ -46,7 +50,14 @@ fn all() -> Result<Vec<String>> {
 /// Runs one benchmark, shows what it prints, and returns its rows.
 fn one(name: &str) -> Result<Vec<String>> {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["bench", "--quiet", "--package", "selvedge-benches", "--bench", name]);
+    command.args([
+        "bench",
+        "--quiet",
+        "--package",
+        "selvedge-benches",
+        "--bench",
+        name,
+    ]);
     let mut child = command
         .current_dir(root())
         .stdout(Stdio::piped())

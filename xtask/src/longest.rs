@@ -42,7 +42,15 @@ fn function_lengths(text: &str, path: &Path) -> Vec<(usize, PathBuf, String)> {
         let indent = line.len() - line.trim_start().len();
         let Some(at) = line.find("fn ") else { continue };
         let head = line[..at].trim();
-        let words = ["", "pub", "pub(crate)", "pub(super)", "const", "async", "unsafe"];
+        let words = [
+            "",
+            "pub",
+            "pub(crate)",
+            "pub(super)",
+            "const",
+            "async",
+            "unsafe",
+        ];
         if !head.split(' ').all(|word| words.contains(&word)) {
             continue;
         }

@@ -82,7 +82,13 @@ fn check() -> Result<()> {
 }
 
 fn simulate(rest: &[String]) -> Result<()> {
-    let mut args = vec!["run", "--release", "--quiet", "--package", "selvedge-simulation"];
+    let mut args = vec![
+        "run",
+        "--release",
+        "--quiet",
+        "--package",
+        "selvedge-simulation",
+    ];
     args.extend(["--bin", "simulate", "--"]);
     args.extend(rest.iter().map(String::as_str));
     cargo(&args)

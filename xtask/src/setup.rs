@@ -85,7 +85,10 @@ fn install(needs: &[Need]) -> Result<()> {
 
 fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let sbin = [Path::new("/usr/sbin").to_owned(), Path::new("/sbin").to_owned()];
+    let sbin = [
+        Path::new("/usr/sbin").to_owned(),
+        Path::new("/sbin").to_owned(),
+    ];
     std::env::split_paths(&path)
         .chain(sbin)
         .any(|dir| dir.join(program).is_file())

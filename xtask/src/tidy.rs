@@ -138,16 +138,23 @@ fn map(root: &Path, faults: &mut Vec<String>) -> Result<()> {
         .context("ARCHITECTURE.md, the newcomer's first page")?;
     let named: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
     for path in named.iter().filter(|name| {
-        name.contains('/') && !name.contains([' ', '<', '{', '*', ':', '\n']) && !name.starts_with('/')
+        name.contains('/')
+            && !name.contains([' ', '<', '{', '*', ':', '\n'])
+            && !name.starts_with('/')
     }) {
         if !root.join(path).exists() {
-            faults.push(format!("ARCHITECTURE.md names {path}, which does not exist"));
+            faults.push(format!(
+                "ARCHITECTURE.md names {path}, which does not exist"
+            ));
         }
     }
     for item in std::fs::read_dir(root.join("crates"))? {
         let name = item?.file_name().to_string_lossy().into_owned();
         let path = format!("crates/{name}");
-        if !named.iter().any(|named| named.trim_end_matches('/') == path) {
+        if !named
+            .iter()
+            .any(|named| named.trim_end_matches('/') == path)
+        {
             faults.push(format!("ARCHITECTURE.md does not name {path}"));
         }
     }
@@ -168,11 +175,15 @@ fn graph(root: &Path, bless: bool, faults: &mut Vec<String>) -> Result<()> {
     let names: Vec<&str> = packages.iter().filter_map(|p| p["name"].as_str()).collect();
     let mut graph: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for package in packages {
-        let Some(name) = package["name"].as_str() else { continue };
+        let Some(name) = package["name"].as_str() else {
+            continue;
+        };
         let dependencies = package["dependencies"].as_array().unwrap_or(&empty);
         let normal = dependencies.iter().filter(|d| d["kind"].is_null());
         let all: Vec<&str> = normal.filter_map(|d| d["name"].as_str()).collect();
-        let pure = name.strip_prefix("selvedge-").is_some_and(|n| PURE.contains(&n));
+        let pure = name
+            .strip_prefix("selvedge-")
+            .is_some_and(|n| PURE.contains(&n));
         for other in all.iter().filter(|_| pure) {
             if !names.contains(other) && !PURE_DEPENDENCIES.contains(other) {
                 faults.push(format!("{name} is pure and must not depend on {other}"));

@@ -1,1 +1,166 @@
-fn main() {}
+//! The `selvedge` program: arguments, configuration, wiring, terminal output. What it wires is in
+//! the other crates.
+
+mod admin;
+mod args;
+mod ask;
+mod base;
+mod config;
+mod keys;
+mod local;
+mod ports;
+mod print;
+mod roles;
+mod signal;
+mod up;
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser as _;
+use selvedge_receiver::BrowseOptions;
+
+use crate::args::{Browse, Cli, Command, ReceiverCommand, Search};
+
+fn main() -> ExitCode {
+    // Wrong use ends here, with exit code 2.
+    let cli = Cli::parse();
+    logging();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough: `selvedge log … | head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("selvedge: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(dispatch(command))
+}
+
+async fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Up(args) => up::up(args).await,
+        Command::Check(args) => {
+            config::load(Some(&args.config))?;
+            print::text(&format!("{} is right\n", args.config.display()))?;
+            Ok(())
+        }
+        Command::Tree(args) => {
+            let tree = if args.from.is_empty() {
+                let path = format!("/api/v1/requests/{}", args.origin);
+                ask::get(&args.asking.admin, &path, &[]).await?
+            } else {
+                local::tree(args.origin, &args.from)?
+            };
+            show(args.asking.json, &tree, print::tree::render)
+        }
+        Command::Session(args) => {
+            let path = format!("/api/v1/sessions/{}", args.id);
+            let timeline = ask::get(&args.asking.admin, &path, &[]).await?;
+            show(args.asking.json, &timeline, print::timeline::render)
+        }
+        Command::Search(args) => {
+            let list = ask::get(&args.asking.admin, "/api/v1/requests", &query(&args)).await?;
+            show(args.asking.json, &list, print::listing::requests)
+        }
+        Command::Diagnose(args) => {
+            let path = format!("/api/v1/requests/{}/diagnosis", args.origin);
+            let diagnosis = ask::get(&args.asking.admin, &path, &[]).await?;
+            show(args.asking.json, &diagnosis, print::listing::diagnosis)
+        }
+        Command::Log(args) => local::log(&args.path, args.session, args.json),
+        Command::Receiver(args) => match args.what {
+            ReceiverCommand::Browse(args) => browse(args).await,
+        },
+        Command::Gateway(args) => roles::gateway(args).await,
+        Command::Sidecar(args) => roles::sidecar(args).await,
+        Command::Content(args) => roles::content(args).await,
+        Command::Repository(args) => roles::repository(args).await,
+    }
+}
+
+fn show(
+    json: bool,
+    value: &serde_json::Value,
+    render: fn(&serde_json::Value) -> String,
+) -> Result<()> {
+    if json {
+        print::json(value)?;
+    } else {
+        print::text(&render(value))?;
+    }
+    Ok(())
+}
+
+fn query(args: &Search) -> Vec<(&'static str, String)> {
+    let mut query = Vec::new();
+    let mut add = |name, value: &Option<String>| {
+        if let Some(value) = value {
+            query.push((name, value.clone()));
+        }
+    };
+    add("service", &args.service);
+    add("operation", &args.operation);
+    add("min_duration", &args.min_duration);
+    add("max_duration", &args.max_duration);
+    add("session", &args.session);
+    add("client", &args.client);
+    add("from", &args.from);
+    add("to", &args.to);
+    add("limit", &args.limit.map(|limit| limit.to_string()));
+    for attribute in &args.attribute {
+        add("attribute", &Some(attribute.clone()));
+    }
+    for flag in &args.flag {
+        add("flag", &Some(flag.clone()));
+    }
+    add("error", &args.error.then(|| "true".to_owned()));
+    query
+}
+
+async fn browse(args: Browse) -> Result<()> {
+    let options = BrowseOptions {
+        state: Some(args.state),
+        rounds: args.rounds,
+        in_flight: args.concurrency.max(1) as usize,
+        json: args.json,
+        ..BrowseOptions::new(args.gateway)
+    };
+    let summary = selvedge_receiver::browse(options, &mut std::io::stdout()).await?;
+    if summary.sent > 0 && summary.failed == summary.sent {
+        anyhow::bail!("none of {} requests was answered", summary.sent);
+    }
+    Ok(())
+}
+
+/// Logs go to standard error; `SELVEDGE_LOG` chooses what, as in `info` or `selvedge_node=debug`.
+fn logging() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("SELVEDGE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| {
+        let io = cause
+            .downcast_ref::<std::io::Error>()
+            .map(std::io::Error::kind);
+        io.or_else(|| {
+            let json = cause.downcast_ref::<serde_json::Error>();
+            json.and_then(serde_json::Error::io_error_kind)
+        })
+    });
+    io == Some(ErrorKind::BrokenPipe)
+}

@@ -125,8 +125,7 @@ impl Own {
             let batch = match self.reader.next_batch(BATCH_BYTES_MAX).await {
                 Ok(Delivery::Batch(batch)) => batch,
                 Ok(Delivery::Gap(gap)) => {
-                    self.memory
-                        .gap(&self.server, gap.epoch, gap.from, gap.to);
+                    self.memory.gap(&self.server, gap.epoch, gap.from, gap.to);
                     continue;
                 }
                 Ok(Delivery::Closed) => return,

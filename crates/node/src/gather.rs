@@ -71,10 +71,16 @@ mod tests {
             gathered.push(part.as_bytes());
         }
         let data = gathered.data(&keep);
-        assert_eq!((data.body.as_deref(), data.truncated), (Some(&b"abcd"[..]), false));
+        assert_eq!(
+            (data.body.as_deref(), data.truncated),
+            (Some(&b"abcd"[..]), false)
+        );
         gathered.push(b"efgh");
         let data = gathered.data(&keep);
-        assert_eq!((data.body.as_deref(), data.truncated), (Some(&b"abcd"[..]), true));
+        assert_eq!(
+            (data.body.as_deref(), data.truncated),
+            (Some(&b"abcd"[..]), true)
+        );
         assert_eq!(gathered.bytes(), 8);
     }
 

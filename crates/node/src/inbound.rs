@@ -206,7 +206,11 @@ impl Node {
             &metrics.identifiers_refused,
             "refused_identifier",
         );
-        note(extracted.sv_fault.is_some(), &metrics.sv_refused, "refused_sv");
+        note(
+            extracted.sv_fault.is_some(),
+            &metrics.sv_refused,
+            "refused_sv",
+        );
         note(
             extracted.traceparent_fault,
             &metrics.traceparents_refused,

@@ -106,10 +106,7 @@ impl Keep {
         let json = content_type.is_some_and(|kind| kind.to_ascii_lowercase().contains("json"));
         if !json {
             let kept = &body[..body.len().min(self.body_bytes_max)];
-            return (
-                Some(Bytes::copy_from_slice(kept)),
-                kept.len() < body.len(),
-            );
+            return (Some(Bytes::copy_from_slice(kept)), kept.len() < body.len());
         }
         if body.len() > self.body_bytes_max {
             return (None, true);
@@ -179,7 +176,10 @@ mod tests {
         let keep = Keep::json_bodies();
         assert_eq!(keep.body(Some("text/html"), b"<p>"), (None, false));
         assert_eq!(keep.body(None, b"{}"), (None, false));
-        assert_eq!(keep.body(Some("application/json"), b"{\"password\":"), (None, false));
+        assert_eq!(
+            keep.body(Some("application/json"), b"{\"password\":"),
+            (None, false)
+        );
     }
 
     #[test]

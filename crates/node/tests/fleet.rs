@@ -197,7 +197,11 @@ async fn actions_of_one_request_have_ordering_ids_of_their_own() {
     let token = exchange.answer(200).await.session.expect("a token");
     exchange.close(End::status(200));
     let verified = SessionToken::verify(token.as_bytes(), &fleet.keys).expect("valid");
-    assert_eq!(verified.heads.len(), 1, "the last action follows the others");
+    assert_eq!(
+        verified.heads.len(),
+        1,
+        "the last action follows the others"
+    );
     assert_eq!(verified.heads[0].counter, 3);
     let history = seen(&a, &token).await;
     let names: Vec<&str> = history.iter().map(|e| &*e.opening.action).collect();
@@ -240,18 +244,33 @@ async fn a_deeper_server_carries_the_session_and_advances_it_only_by_actions() {
     };
     let inner = deep.take(deeper).await;
     assert_eq!(inner.session(), exchange.session());
-    assert_eq!(inner.identifier().depth(), exchange.identifier().depth() + 1);
+    assert_eq!(
+        inner.identifier().depth(),
+        exchange.identifier().depth() + 1
+    );
     assert_eq!(inner.identifier().origin(), exchange.identifier().origin());
     inner.action("reserved").finish();
-    let answer = inner.answer(200).await.session.expect("an action was recorded");
+    let answer = inner
+        .answer(200)
+        .await
+        .session
+        .expect("an action was recorded");
     inner.close(End::status(200));
     call.answered(answer.as_bytes());
     call.close(End::status(200));
 
     let token = exchange.answer(200).await.session.expect("a token");
     let verified = SessionToken::verify(token.as_bytes(), &fleet.keys).expect("valid");
-    let heads: Vec<_> = verified.heads.iter().map(|h| h.position.server.as_str()).collect();
-    assert_eq!(heads, ["deep"], "the deeper action follows the request's own");
+    let heads: Vec<_> = verified
+        .heads
+        .iter()
+        .map(|h| h.position.server.as_str())
+        .collect();
+    assert_eq!(
+        heads,
+        ["deep"],
+        "the deeper action follows the request's own"
+    );
 }
 
 #[tokio::test]

@@ -10,7 +10,16 @@ use super::{BAD, CARE, DIM, GOOD, NAME, Table, member, nanoseconds, printable, s
 pub(crate) fn requests(list: &Value) -> String {
     let empty = Vec::new();
     let rows = list["requests"].as_array().unwrap_or(&empty);
-    let mut table = Table::new(&["start", "origin", "service", "operation", "took", "calls", "", ""]);
+    let mut table = Table::new(&[
+        "start",
+        "origin",
+        "service",
+        "operation",
+        "took",
+        "calls",
+        "",
+        "",
+    ]);
     for row in rows {
         let error = !matches!(row["error"], Value::Null | Value::Bool(false));
         let flags = row["flags"].as_array().map_or(&[][..], Vec::as_slice);
@@ -22,7 +31,9 @@ pub(crate) fn requests(list: &Value) -> String {
             (NAME, member(row, "operation").to_owned()),
             (
                 DIM,
-                row["duration"].as_f64().map_or_else(String::new, nanoseconds),
+                row["duration"]
+                    .as_f64()
+                    .map_or_else(String::new, nanoseconds),
             ),
             (DIM, row["nodes"].to_string()),
             if error {
@@ -35,7 +46,10 @@ pub(crate) fn requests(list: &Value) -> String {
     }
     let mut out = table.render();
     if list["next"].is_string() {
-        out.push_str(&styled(DIM, "more match: narrow the search or raise --limit"));
+        out.push_str(&styled(
+            DIM,
+            "more match: narrow the search or raise --limit",
+        ));
         out.push('\n');
     }
     out
@@ -67,9 +81,8 @@ fn flat(value: &Value) -> String {
     match value {
         Value::String(text) => printable(text),
         Value::Object(members) => {
-            let member = |(name, value): (&String, &Value)| {
-                format!("{}={}", printable(name), flat(value))
-            };
+            let member =
+                |(name, value): (&String, &Value)| format!("{}={}", printable(name), flat(value));
             members
                 .iter()
                 .filter(|(_, value)| !value.is_null())

@@ -94,8 +94,11 @@ impl Table {
     /// Adds a row.
     pub(crate) fn row(&mut self, cells: Vec<(Style, String)>) {
         let cells = cells.into_iter();
-        self.rows
-            .push(cells.map(|(style, text)| (style, printable(&text))).collect());
+        self.rows.push(
+            cells
+                .map(|(style, text)| (style, printable(&text)))
+                .collect(),
+        );
     }
 
     /// The table as lines.
@@ -103,7 +106,10 @@ impl Table {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|(_, text)| text.chars().count()).max().unwrap_or(0)
+            cells
+                .map(|(_, text)| text.chars().count())
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut out = String::new();

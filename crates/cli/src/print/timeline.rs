@@ -71,12 +71,14 @@ pub(crate) fn table(entries: &[Value]) -> String {
         table.row(vec![
             (NAME, counter(entry)),
             (NAME, member(entry, "server").to_owned()),
-            (super::NAME, member(entry, "action").to_owned()),
+            (NAME, member(entry, "action").to_owned()),
             (style, outcome.to_owned()),
             (DIM, member(entry, "received").to_owned()),
             (
                 DIM,
-                entry["duration"].as_f64().map_or_else(String::new, nanoseconds),
+                entry["duration"]
+                    .as_f64()
+                    .map_or_else(String::new, nanoseconds),
             ),
             (DIM, member(entry, "origin").to_owned()),
             (DIM, short(&entry["after"])),

@@ -46,7 +46,12 @@ pub(crate) fn render(tree: &Value) -> String {
             (false, true) => ("└─ ", "   "),
             (false, false) => ("├─ ", "│  "),
         };
-        let _ = writeln!(out, "{}{}", styled(DIM, &format!("{branches}{own}")), line(node));
+        let _ = writeln!(
+            out,
+            "{}{}",
+            styled(DIM, &format!("{branches}{own}")),
+            line(node)
+        );
         let branches = if branches.chars().count() < BRANCHES_MAX * 3 {
             format!("{branches}{below}")
         } else {

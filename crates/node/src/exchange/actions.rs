@@ -40,7 +40,11 @@ impl Begin {
 
     /// The greatest counter among what is followed.
     pub(super) fn floor(&self) -> u64 {
-        self.after.iter().map(|head| head.counter).max().unwrap_or(0)
+        self.after
+            .iter()
+            .map(|head| head.counter)
+            .max()
+            .unwrap_or(0)
     }
 }
 

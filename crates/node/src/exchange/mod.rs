@@ -316,8 +316,14 @@ impl Inner {
 
     fn write_closing(&self, end: End) -> Option<Appended> {
         let mut state = self.lock();
-        let status = if end.status == 0 { state.status } else { end.status };
-        let closing = self.node.closing(end, status, self.began_ns, &mut state.attributes);
+        let status = if end.status == 0 {
+            state.status
+        } else {
+            end.status
+        };
+        let closing = self
+            .node
+            .closing(end, status, self.began_ns, &mut state.attributes);
         match std::mem::replace(&mut state.stage, Stage::Closed) {
             Stage::Unwritten(opening) => self.node.append(&Record::Whole(opening, closing)),
             Stage::Opened(opened) => self.node.append(&Record::Closing {
@@ -484,7 +490,13 @@ impl Inner {
 }
 
 impl Node {
-    fn closing(&self, end: End, status: u16, began_ns: u64, attributes: &mut Fields) -> Box<Closing> {
+    fn closing(
+        &self,
+        end: End,
+        status: u16,
+        began_ns: u64,
+        attributes: &mut Fields,
+    ) -> Box<Closing> {
         let duration_ns = self.monotonic_ns().saturating_sub(began_ns);
         Box::new(Closing {
             duration_ns,

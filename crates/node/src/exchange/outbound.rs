@@ -54,8 +54,7 @@ impl Outbound {
         let interaction = Interaction::from_random(node.random());
         let identifier = exchange.identifier.advance(interaction, node.shape());
         let path = node.keep().path(path);
-        let mut opening: Opening =
-            node.opening(Direction::Outbound, &format!("{method} {path}"));
+        let mut opening: Opening = node.opening(Direction::Outbound, &format!("{method} {path}"));
         opening.request.fields = request_fields(method, path);
         opening.service = exchange.service.clone();
         opening.session = exchange.session;
@@ -195,7 +194,9 @@ impl Shared {
             return;
         }
         let status = end.status;
-        let closing = self.node.closing(end, status, self.began_ns, &mut Fields::new());
+        let closing = self
+            .node
+            .closing(end, status, self.began_ns, &mut Fields::new());
         let record = match std::mem::replace(&mut *stage, Stage::Closed) {
             Stage::Unwritten(opening) => Record::Whole(opening, closing),
             Stage::Opened(at) => Record::Closing {

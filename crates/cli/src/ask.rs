@@ -1,0 +1,46 @@
+//! Asking a running Selvedge over its query API.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// The longest answer that is read, in bytes.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// Gets `path` with `query` of the API at `admin`.
+///
+/// # Errors
+/// When nothing answers there, or the answer is an error: its message.
+pub(crate) async fn get(admin: &str, path: &str, query: &[(&str, String)]) -> Result<Value> {
+    let url = format!("{}{path}", admin.trim_end_matches('/'));
+    let mut url = reqwest::Url::parse(&url).with_context(|| format!("--admin {admin:?}"))?;
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    let client = reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .timeout(Duration::from_secs(120))
+        .no_proxy()
+        .build()?;
+    let mut answer = client.get(url).send().await.with_context(|| {
+        format!("nothing answers at {admin}; is `selvedge up` running, or --admin another address?")
+    })?;
+    let status = answer.status();
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        body.extend_from_slice(&chunk);
+        if body.len() > ANSWER_BYTES_MAX {
+            bail!("the answer of {admin} is longer than {ANSWER_BYTES_MAX} bytes");
+        }
+    }
+    let value: Value = serde_json::from_slice(&body)
+        .with_context(|| format!("{admin} answered {status} with something else than JSON"))?;
+    if let Some(message) = value["error"]["message"].as_str() {
+        bail!("{message}");
+    }
+    if !status.is_success() {
+        bail!("{admin} answered {status}");
+    }
+    Ok(value)
+}

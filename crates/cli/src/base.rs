@@ -1,0 +1,133 @@
+//! What every role stands on: configuration, data folder, keys, and how nodes are made of them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use selvedge_bus::Bus;
+use selvedge_identity::{KeyRing, ServerName};
+use selvedge_node::{Keep, MemoryOptions, Node, NodeOptions, SystemClock};
+
+use crate::args::{ClockSkew, Member};
+use crate::config::{self, Config};
+use crate::keys;
+
+/// Where data lies unless told otherwise.
+const DATA: &str = "selvedge-data";
+
+/// What the keys of bus links are derived for.
+const BUS_LINK: &str = "bus link";
+
+pub(crate) struct Base {
+    pub(crate) config: Config,
+    pub(crate) data: PathBuf,
+    pub(crate) keys: KeyRing,
+    pub(crate) skews: Vec<ClockSkew>,
+}
+
+/// What is particular to one server.
+pub(crate) struct Server<'a> {
+    pub(crate) name: ServerName,
+    pub(crate) service: &'a str,
+    pub(crate) version: Option<&'a str>,
+    pub(crate) keep: Keep,
+    pub(crate) memory: MemoryOptions,
+}
+
+impl Base {
+    /// Reads the configuration, makes the data folder, reads or makes the keys.
+    pub(crate) fn new(
+        data: Option<&Path>,
+        keys: Option<&Path>,
+        config: Option<&Path>,
+    ) -> Result<Self> {
+        let config = config::load(config)?;
+        let data = data
+            .map(Path::to_owned)
+            .or_else(|| config.data.clone())
+            .unwrap_or_else(|| PathBuf::from(DATA));
+        std::fs::create_dir_all(&data)
+            .with_context(|| format!("cannot make the data folder {}", data.display()))?;
+        let key_file = keys
+            .map(Path::to_owned)
+            .or_else(|| config.keys.clone())
+            .unwrap_or_else(|| data.join("keys"));
+        Ok(Self {
+            keys: keys::load_or_make(&key_file)?,
+            config,
+            data,
+            skews: Vec::new(),
+        })
+    }
+
+    pub(crate) fn of_member(member: &Member) -> Result<Self> {
+        Self::new(
+            member.data.as_deref(),
+            member.keys.as_deref(),
+            member.config.as_deref(),
+        )
+    }
+
+    /// The key of the bus's links.
+    pub(crate) fn bus_key(&self) -> [u8; 32] {
+        let derived = self.keys.derive(BUS_LINK, self.keys.signer());
+        derived.expect("the signing key is in the ring")
+    }
+
+    /// A server with the configured defaults.
+    pub(crate) fn server<'a>(&self, name: ServerName, service: &'a str) -> Server<'a> {
+        Server {
+            name,
+            service,
+            version: None,
+            keep: self.config.keep.clone(),
+            memory: MemoryOptions {
+                bytes_max: self.config.node.memory_bytes_max,
+            },
+        }
+    }
+
+    /// Starts a server's node.
+    pub(crate) async fn node(&self, server: Server<'_>, bus: Arc<dyn Bus>) -> Result<Node> {
+        let Server { name, .. } = &server;
+        let folder = self.data.join("journals").join(name.as_str());
+        let mut options = NodeOptions::new(name.clone(), server.service, folder, self.keys.clone());
+        if let Some(version) = server.version {
+            version.clone_into(&mut options.version);
+        }
+        options.keep = server.keep.clone();
+        options.memory = server.memory;
+        options.journal = self.config.journal.options();
+        options.wait = self.config.node.wait();
+        options.shape = self.config.node.shape();
+        let trusted = self.config.node.trusted.iter();
+        options.trusted = trusted
+            .map(|net| config::trusted(net))
+            .collect::<Result<_>>()?;
+        if let Some(skew) = self.skews.iter().find(|skew| skew.server == *name) {
+            options.clock = Arc::new(SystemClock::new(skew.skew_ns));
+        }
+        Node::start(options, bus)
+            .await
+            .with_context(|| format!("server {name}"))
+    }
+}
+
+/// A server's name that this program makes up.
+pub(crate) fn name(text: &str) -> ServerName {
+    ServerName::new(text).expect("a valid name")
+}
+
+/// The address with port 0 where `ephemeral`.
+pub(crate) fn port(mut address: SocketAddr, ephemeral: bool) -> SocketAddr {
+    if ephemeral {
+        address.set_port(0);
+    }
+    address
+}
+
+/// A free port of the loopback address.
+pub(crate) fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}

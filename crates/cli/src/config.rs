@@ -1,0 +1,288 @@
+//! The configuration file: one commented example of every key is `config/selvedge.toml`.
+//!
+//! Everything has a default; a key that does not exist is refused with its line and the nearest
+//! key that does.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use selvedge_gateway::GatewayOptions;
+use selvedge_identity::Shape;
+use selvedge_journal::{Durability, JournalOptions, Retain};
+use selvedge_node::{Keep, MemoryOptions, WaitOptions, private_networks};
+use selvedge_sidecar::SidecarOptions;
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Where journals, repository and keys are kept.
+    pub(crate) data: Option<PathBuf>,
+    /// The file with the keys that the fleet shares.
+    pub(crate) keys: Option<PathBuf>,
+    pub(crate) gateway: GatewayOptions,
+    pub(crate) sidecar: Option<SidecarOptions>,
+    pub(crate) bus: BusSection,
+    pub(crate) admin: AdminSection,
+    pub(crate) node: NodeSection,
+    pub(crate) journal: JournalSection,
+    pub(crate) keep: Keep,
+}
+
+/// The back-end network.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct BusSection {
+    /// Where the hub listens, apart from the clients.
+    pub(crate) listen: SocketAddr,
+}
+
+impl Default for BusSection {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7600)),
+        }
+    }
+}
+
+/// The query API and the page.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AdminSection {
+    pub(crate) listen: SocketAddr,
+}
+
+impl Default for AdminSection {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8090)),
+        }
+    }
+}
+
+/// What every server of this program is told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct NodeSection {
+    /// How long a request may wait for the back-end network (E6).
+    pub(crate) wait_ms_max: u64,
+    /// How many requests may wait at once.
+    pub(crate) waiters_max: usize,
+    /// Bytes of the fleet's history that a server holds.
+    pub(crate) memory_bytes_max: usize,
+    /// Sources whose identifiers are continued.
+    pub(crate) trusted: Vec<String>,
+    /// Ids in a request identifier's stack.
+    pub(crate) stack: u8,
+    /// Bytes of each.
+    pub(crate) id_bytes: u8,
+    /// What a call adds to the depth.
+    pub(crate) depth_increment: u32,
+}
+
+impl Default for NodeSection {
+    fn default() -> Self {
+        let (wait, shape) = (WaitOptions::default(), Shape::default());
+        Self {
+            wait_ms_max: wait.longest.as_millis() as u64,
+            waiters_max: wait.waiters_max,
+            memory_bytes_max: MemoryOptions::default().bytes_max,
+            trusted: private_networks().iter().map(ToString::to_string).collect(),
+            stack: shape.k,
+            id_bytes: shape.width,
+            depth_increment: shape.depth_increment,
+        }
+    }
+}
+
+impl NodeSection {
+    pub(crate) fn wait(&self) -> WaitOptions {
+        WaitOptions {
+            longest: Duration::from_millis(self.wait_ms_max),
+            waiters_max: self.waiters_max,
+        }
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        Shape {
+            k: self.stack,
+            width: self.id_bytes,
+            depth_increment: self.depth_increment,
+        }
+    }
+}
+
+/// Every server's journal.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct JournalSection {
+    /// What an acknowledged record has survived.
+    pub(crate) durability: DurabilityName,
+    /// Bytes of one file.
+    pub(crate) segment_bytes: u64,
+    /// Bytes that are kept at least; 0 keeps everything.
+    pub(crate) retain_bytes: u64,
+}
+
+/// How durable a record is before it is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DurabilityName {
+    /// After an fdatasync.
+    #[default]
+    Fdatasync,
+    /// With the operating system.
+    OperatingSystem,
+    /// In memory only.
+    Memory,
+}
+
+impl Default for JournalSection {
+    fn default() -> Self {
+        Self {
+            durability: DurabilityName::default(),
+            segment_bytes: JournalOptions::default().segment_bytes,
+            retain_bytes: 0,
+        }
+    }
+}
+
+impl JournalSection {
+    pub(crate) fn options(&self) -> JournalOptions {
+        JournalOptions {
+            durability: match self.durability {
+                DurabilityName::Fdatasync => Durability::Sync,
+                DurabilityName::OperatingSystem => Durability::Os,
+                DurabilityName::Memory => Durability::Memory,
+            },
+            segment_bytes: self.segment_bytes,
+            retain: Retain {
+                bytes: (self.retain_bytes > 0).then_some(self.retain_bytes),
+                ..Retain::default()
+            },
+            ..JournalOptions::default()
+        }
+    }
+}
+
+/// Reads the file; without one, the defaults.
+///
+/// # Errors
+/// One that names the file, the line, the key and what would be right.
+pub(crate) fn load(path: Option<&Path>) -> Result<Config> {
+    let Some(path) = path else {
+        return Ok(Config::default());
+    };
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let config = parse(&text)
+        .map_err(|fault| anyhow!("{}:{}: {}", path.display(), fault.line, fault.sentence))?;
+    check(&config).with_context(|| path.display().to_string())?;
+    Ok(config)
+}
+
+/// What is wrong with a configuration, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    line: usize,
+    sentence: String,
+}
+
+fn parse(text: &str) -> Result<Config, Fault> {
+    toml::from_str(text).map_err(|error: toml::de::Error| {
+        let at = error.span().map_or(0, |span| span.start);
+        Fault {
+            line: text[..at.min(text.len())].matches('\n').count() + 1,
+            sentence: sentence(error.message()),
+        }
+    })
+}
+
+/// Ranges that a type does not hold.
+fn check(config: &Config) -> Result<()> {
+    let node = &config.node;
+    if !(1..=16).contains(&node.stack) {
+        return Err(anyhow!("node.stack is {}; it must be 1 to 16", node.stack));
+    }
+    if !(1..=8).contains(&node.id_bytes) {
+        return Err(anyhow!(
+            "node.id_bytes is {}; it must be 1 to 8",
+            node.id_bytes
+        ));
+    }
+    for net in &node.trusted {
+        trusted(net)?;
+    }
+    Ok(())
+}
+
+/// Reads a network of `node.trusted`.
+pub(crate) fn trusted(net: &str) -> Result<selvedge_node::IpNet> {
+    net.parse()
+        .map_err(|_| anyhow!("node.trusted: {net:?} is not a network, as in \"10.0.0.0/8\""))
+}
+
+/// Makes of serde's "unknown field `x`, expected one of `a`, `b`" a sentence with the nearest key.
+fn sentence(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    if !message.starts_with("unknown field") {
+        return message.to_owned();
+    }
+    let Some(wrong) = quoted.next() else {
+        return message.to_owned();
+    };
+    let nearest = quoted.min_by_key(|right| strsim::damerau_levenshtein(wrong, right));
+    match nearest {
+        Some(right) => format!("unknown key {wrong:?}; did you mean {right:?}?"),
+        None => format!("unknown key {wrong:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_the_nearest_key() {
+        let fault = parse("[bus]\n\nlisen = \"127.0.0.1:1\"\n").expect_err("refused");
+        assert_eq!(fault.line, 3);
+        assert_eq!(
+            fault.sentence,
+            "unknown key \"lisen\"; did you mean \"listen\"?"
+        );
+    }
+
+    #[test]
+    fn an_unknown_section_is_refused_with_the_nearest_section() {
+        let fault = parse("[gatway]\n").expect_err("refused");
+        assert_eq!(
+            fault.sentence,
+            "unknown key \"gatway\"; did you mean \"gateway\"?"
+        );
+    }
+
+    #[test]
+    fn the_example_file_is_read_and_says_the_defaults() {
+        let text = include_str!("../../../config/selvedge.toml");
+        let read = parse(text).expect("the example is valid");
+        let default = parse("").expect("empty is valid");
+        assert_eq!(format!("{read:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn the_example_file_shows_every_key() {
+        // Every commented-out key, taken in, must still be a key.
+        let text = include_str!("../../../config/selvedge.toml");
+        let all: String = text
+            .lines()
+            .map(|line| match line.strip_prefix("#:") {
+                Some(key) => format!("{}\n", key.trim_start()),
+                None => format!("{line}\n"),
+            })
+            .collect();
+        parse(&all).expect("every shown key exists");
+    }
+}

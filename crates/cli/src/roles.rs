@@ -1,0 +1,200 @@
+//! The roles in processes of their own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use selvedge_bus::{Bus, Hub, HubOptions, LinkOptions, TcpBus};
+use selvedge_example_shop::{self as shop, Running, Services, ShopOptions};
+use selvedge_gateway::{Gateway, UpstreamOptions};
+use selvedge_node::{Keep, MemoryOptions};
+use selvedge_repository::{Repository, RepositoryOptions};
+use selvedge_sidecar::{Sidecar, SidecarOptions};
+
+use crate::admin::{Admin, Metrics};
+use crate::args::{self, Member, ShopService};
+use crate::base::{Base, any_port, name};
+use crate::ports::Ports;
+use crate::{print, signal, up};
+
+/// The load balancer, with the bus hub in it (B10), and the repository where asked.
+pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
+    let base = Base::of_member(&args.member)?;
+    let config = &base.config;
+    let hub = Hub::new(HubOptions::default());
+    let bus_address = hub
+        .listen(args.bus_listen.unwrap_or(config.bus.listen), base.bus_key())
+        .await?;
+    let bus: Arc<dyn Bus> = Arc::new(hub.clone());
+    let repository = if args.repository {
+        let options = RepositoryOptions::new(base.data.join("repository"));
+        Some(
+            Repository::start(options, bus.clone())
+                .await
+                .context("repository")?,
+        )
+    } else {
+        None
+    };
+    let mut server = base.server(
+        args.member.name.clone().unwrap_or_else(|| name("gateway")),
+        "gateway",
+    );
+    server.memory = MemoryOptions { bytes_max: 0 };
+    let node = base.node(server, bus).await?;
+    let mut options = config.gateway.clone();
+    if let Some(listen) = args.listen {
+        options.listen = vec![listen];
+    }
+    let upstreams = args.upstream.iter().map(UpstreamOptions::new);
+    options.upstreams.extend(upstreams);
+    let running = Gateway::start(options, node.clone())
+        .await
+        .context("gateway")?;
+    let mut metrics = Metrics::default();
+    metrics.node(&node);
+    metrics.hub(&hub);
+    let counts = running.metrics();
+    metrics.more(move || counts.counts().to_prometheus());
+    let mut ports = Ports::default();
+    ports.add("gateway", running.local_addr());
+    ports.add("bus", bus_address);
+    let router = match &repository {
+        Some(repository) => repository.router(metrics.extras()),
+        None => metrics.router(),
+    };
+    let address = args.admin_listen.unwrap_or(config.admin.listen);
+    let admin = Admin::start(address, router).await?;
+    ports.add("admin", admin.address);
+    serving(&args.member, ports, "gateway", running.local_addr()).await?;
+    running.stop().await;
+    node.stop().await;
+    admin.stop().await;
+    if let Some(repository) = repository {
+        repository.stop().await;
+    }
+    hub.stop().await;
+    Ok(())
+}
+
+/// The proxy before a content server in any language.
+pub(crate) async fn sidecar(args: args::Sidecar) -> Result<()> {
+    let base = Base::of_member(&args.member)?;
+    let configured = base.config.sidecar.clone();
+    let upstream = args
+        .upstream
+        .or_else(|| configured.as_ref().map(|options| options.upstream.clone()))
+        .ok_or_else(|| anyhow!("which server does it stand before? --upstream URL"))?;
+    let mut options = configured.unwrap_or_else(|| SidecarOptions {
+        listen: any_port(),
+        egress: any_port(),
+        ..SidecarOptions::new(&upstream)
+    });
+    options.upstream = upstream;
+    options.listen = args.listen.unwrap_or(options.listen);
+    options.egress = args.egress.unwrap_or(options.egress);
+    let server_name = server_name(&args.member)?;
+    let bus = link(&base, &args.member, server_name.as_str())?;
+    let service = args.service.unwrap_or_else(|| server_name.to_string());
+    let mut server = base.server(server_name, &service);
+    server.version = args.service_version.as_deref();
+    if args.keep_json && server.keep.bodies.is_empty() {
+        server.keep.bodies = Keep::json_bodies().bodies;
+    }
+    let node = base.node(server, bus).await?;
+    let running = Sidecar::start(options, node.clone()).await?;
+    let mut ports = Ports::default();
+    ports.add("sidecar", running.inbound_addr());
+    ports.add("egress", running.egress_addr());
+    serving(&args.member, ports, "sidecar", running.inbound_addr()).await?;
+    running.stop().await;
+    node.stop().await;
+    Ok(())
+}
+
+/// One of the example shop's servers.
+pub(crate) async fn content(args: args::Content) -> Result<()> {
+    let base = Base::of_member(&args.member)?;
+    let server_name = server_name(&args.member)?;
+    let bus = link(&base, &args.member, server_name.as_str())?;
+    let service = match args.service {
+        ShopService::Content => "content",
+        ShopService::Catalogue => "catalogue",
+        ShopService::Payment => "payment",
+        ShopService::Stock => "stock",
+    };
+    let node = up::shop_node(&base, server_name.as_str(), service, &bus).await?;
+    let listen = args.listen.unwrap_or_else(any_port);
+    let url = |url: Option<String>, flag: &str| {
+        url.ok_or_else(|| anyhow!("a content server calls the {flag} service: --{flag} URL"))
+    };
+    let running: Running = match args.service {
+        ShopService::Content => {
+            let services = Services {
+                catalogue: url(args.catalogue, "catalogue")?,
+                payment: url(args.payment, "payment")?,
+                stock: url(args.stock, "stock")?,
+            };
+            let options = ShopOptions {
+                listen,
+                services,
+                slow: None,
+            };
+            shop::start_content(options, node.clone()).await?
+        }
+        ShopService::Catalogue => shop::start_catalogue(listen, node.clone()).await?,
+        ShopService::Payment => shop::start_payment(listen, node.clone()).await?,
+        ShopService::Stock => shop::start_stock(listen, node.clone()).await?,
+    };
+    let mut ports = Ports::default();
+    ports.add(service, running.address());
+    serving(&args.member, ports, service, running.address()).await?;
+    running.stop().await;
+    node.stop().await;
+    Ok(())
+}
+
+/// The repository, with the query API and the page.
+pub(crate) async fn repository(args: args::Repository) -> Result<()> {
+    let base = Base::of_member(&args.member)?;
+    let server_name = args
+        .member
+        .name
+        .clone()
+        .unwrap_or_else(|| name("repository"));
+    let bus = link(&base, &args.member, server_name.as_str())?;
+    let options = RepositoryOptions::new(base.data.join("repository"));
+    let repository = Repository::start(options, bus)
+        .await
+        .context("repository")?;
+    let address = args.listen.unwrap_or(base.config.admin.listen);
+    let admin = Admin::start(address, repository.router(Metrics::default().extras())).await?;
+    let mut ports = Ports::default();
+    ports.add("admin", admin.address);
+    serving(&args.member, ports, "repository", admin.address).await?;
+    admin.stop().await;
+    repository.stop().await;
+    Ok(())
+}
+
+fn server_name(member: &Member) -> Result<selvedge_identity::ServerName> {
+    let name = member.name.clone();
+    name.ok_or_else(|| {
+        anyhow!("a server of its own needs a name, unique in the fleet: --name NAME")
+    })
+}
+
+/// The link to the hub. It need not be there yet: the journal keeps what it will want to know.
+fn link(base: &Base, member: &Member, name: &str) -> Result<Arc<dyn Bus>> {
+    let address = member.bus.unwrap_or(base.config.bus.listen);
+    let bus = TcpBus::start(address, base.bus_key(), name, LinkOptions::default())?;
+    Ok(Arc::new(bus))
+}
+
+/// Tells where it serves, and waits until it is asked to stop.
+async fn serving(member: &Member, ports: Ports, what: &str, address: SocketAddr) -> Result<()> {
+    ports.write(member.ports_file.as_deref())?;
+    print::text(&format!("{what} serves on {address}\n"))?;
+    signal::stop_asked().await;
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! `selvedge up`: every part in one process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use selvedge_bus::{Bus, Hub, HubOptions};
+use selvedge_example_shop::{self as shop, Running, Services, ShopOptions};
+use selvedge_gateway::{Gateway, RunningGateway, UpstreamOptions};
+use selvedge_identity::ServerName;
+use selvedge_node::{Keep, MemoryOptions, Node};
+use selvedge_repository::{Repository, RepositoryOptions};
+use selvedge_sidecar::{RunningSidecar, Sidecar, SidecarOptions};
+
+use crate::admin::{Admin, Metrics};
+use crate::args::Up;
+use crate::base::{Base, any_port, name, port};
+use crate::ports::Ports;
+use crate::print::{self, DIM, NAME, styled};
+use crate::signal;
+
+/// Example content servers, unless told otherwise.
+const SERVERS: u16 = 3;
+
+/// What runs.
+struct Whole {
+    hub: Hub,
+    repository: Repository,
+    gateway: RunningGateway,
+    admin: Admin,
+    backs: Backs,
+    nodes: Vec<Node>,
+}
+
+/// What stands behind the gateway.
+#[derive(Default)]
+struct Backs {
+    shops: Vec<Running>,
+    sidecars: Vec<RunningSidecar>,
+    /// Where the gateway sends requests.
+    upstreams: Vec<(ServerName, String)>,
+    nodes: Vec<Node>,
+}
+
+pub(crate) async fn up(args: Up) -> Result<()> {
+    let mut base = Base::new(args.data.as_deref(), None, args.config.as_deref())?;
+    base.skews.clone_from(&args.test_clock_skew);
+    let (running, ports, banner) = start(&base, &args).await?;
+    ports.write(args.ports_file.as_deref())?;
+    print::text(&banner)?;
+    signal::stop_asked().await;
+    stop(running).await;
+    Ok(())
+}
+
+async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
+    let config = &base.config;
+    let mut ports = Ports::default();
+    let hub = Hub::new(HubOptions {
+        delay: args.test_bus_delay.unwrap_or_default(),
+        ..HubOptions::default()
+    });
+    let bus_address = hub
+        .listen(port(config.bus.listen, args.ephemeral), base.bus_key())
+        .await?;
+    let bus: Arc<dyn Bus> = Arc::new(hub.clone());
+    let repository = Repository::start(
+        RepositoryOptions::new(base.data.join("repository")),
+        bus.clone(),
+    )
+    .await
+    .context("repository")?;
+    let backs = if args.upstream.is_empty() {
+        example_servers(base, args, &bus).await?
+    } else {
+        sidecars(base, &args.upstream, &bus).await?
+    };
+    let mut server = base.server(name("gateway"), "gateway");
+    // The gateway answers nothing from its memory.
+    server.memory = MemoryOptions { bytes_max: 0 };
+    let gateway_node = base.node(server, bus).await?;
+    let mut options = config.gateway.clone();
+    for listen in &mut options.listen {
+        *listen = port(*listen, args.ephemeral);
+    }
+    for (server, url) in &backs.upstreams {
+        let upstream = UpstreamOptions::named(server.as_str(), url);
+        options.upstreams.push(upstream);
+    }
+    let gateway = Gateway::start(options, gateway_node.clone())
+        .await
+        .context("gateway")?;
+    let mut nodes = backs.nodes.clone();
+    nodes.push(gateway_node);
+    let mut metrics = Metrics::default();
+    for node in &nodes {
+        metrics.node(node);
+    }
+    metrics.hub(&hub);
+    let counts = gateway.metrics();
+    metrics.more(move || counts.counts().to_prometheus());
+    let admin = Admin::start(
+        port(config.admin.listen, args.ephemeral),
+        repository.router(metrics.extras()),
+    )
+    .await?;
+    ports.add("gateway", gateway.local_addr());
+    ports.add("admin", admin.address);
+    ports.add("bus", bus_address);
+    let banner = banner(base, &gateway, &admin, &backs);
+    let running = Whole {
+        hub,
+        repository,
+        gateway,
+        admin,
+        backs,
+        nodes,
+    };
+    Ok((running, ports, banner))
+}
+
+/// Ends everything, the front first, so that what is in flight still finds what it needs.
+async fn stop(running: Whole) {
+    running.gateway.stop().await;
+    for shop in running.backs.shops {
+        shop.stop().await;
+    }
+    for sidecar in running.backs.sidecars {
+        sidecar.stop().await;
+    }
+    for node in running.nodes {
+        node.stop().await;
+    }
+    running.admin.stop().await;
+    running.repository.stop().await;
+    running.hub.stop().await;
+}
+
+/// The example shop: the services behind an order, then the content servers.
+async fn example_servers(base: &Base, args: &Up, bus: &Arc<dyn Bus>) -> Result<Backs> {
+    let mut backs = Backs::default();
+    let catalogue = shop_node(base, "catalogue", "catalogue", bus).await?;
+    let payment = shop_node(base, "payment", "payment", bus).await?;
+    let stock = shop_node(base, "stock", "stock", bus).await?;
+    let started = [
+        shop::start_catalogue(any_port(), catalogue.clone()).await?,
+        shop::start_payment(any_port(), payment.clone()).await?,
+        shop::start_stock(any_port(), stock.clone()).await?,
+    ];
+    let urls = started
+        .each_ref()
+        .map(|shop| format!("http://{}", shop.address()));
+    let [catalogue_url, payment_url, stock_url] = urls;
+    let services = Services {
+        catalogue: catalogue_url,
+        payment: payment_url,
+        stock: stock_url,
+    };
+    backs.shops.extend(started);
+    backs.nodes.extend([catalogue, payment, stock]);
+    for number in 1..=args.servers.unwrap_or(SERVERS) {
+        let server = format!("content-{number}");
+        let node = shop_node(base, &server, "content", bus).await?;
+        let slow = args
+            .test_slow
+            .iter()
+            .find(|slow| slow.server.as_str() == server);
+        let options = ShopOptions {
+            listen: any_port(),
+            services: services.clone(),
+            slow: slow.map(|slow| slow.delay),
+        };
+        let running = shop::start_content(options, node.clone()).await?;
+        let url = format!("http://{}", running.address());
+        backs.upstreams.push((name(&server), url));
+        backs.shops.push(running);
+        backs.nodes.push(node);
+    }
+    Ok(backs)
+}
+
+/// A node of the example shop, which keeps JSON bodies.
+pub(crate) async fn shop_node(
+    base: &Base,
+    server: &str,
+    service: &str,
+    bus: &Arc<dyn Bus>,
+) -> Result<Node> {
+    let mut server = base.server(name(server), service);
+    if server.keep.bodies.is_empty() {
+        server.keep.bodies = Keep::json_bodies().bodies;
+    }
+    base.node(server, bus.clone()).await
+}
+
+/// A sidecar before each of the user's own servers.
+async fn sidecars(base: &Base, upstreams: &[String], bus: &Arc<dyn Bus>) -> Result<Backs> {
+    let mut backs = Backs::default();
+    for (number, url) in (1..).zip(upstreams) {
+        let server = name(&format!("upstream-{number}"));
+        let node = base
+            .node(base.server(server.clone(), "upstream"), bus.clone())
+            .await?;
+        let mut options = base
+            .config
+            .sidecar
+            .clone()
+            .unwrap_or_else(|| SidecarOptions::new(url));
+        options.upstream.clone_from(url);
+        options.listen = any_port();
+        options.egress = any_port();
+        let sidecar = Sidecar::start(options, node.clone())
+            .await
+            .with_context(|| format!("sidecar before {url}"))?;
+        backs
+            .upstreams
+            .push((server, format!("http://{}", sidecar.inbound_addr())));
+        backs.sidecars.push(sidecar);
+        backs.nodes.push(node);
+    }
+    Ok(backs)
+}
+
+fn banner(base: &Base, gateway: &RunningGateway, admin: &Admin, backs: &Backs) -> String {
+    let line =
+        |what: &str, value: &str| format!("  {}{value}\n", styled(DIM, &format!("{what:<10}")));
+    let mut out = format!("{} serves\n", styled(NAME, "selvedge"));
+    out += &line("gateway", &format!("http://{}", gateway.local_addr()));
+    out += &line("page", &format!("http://{}", admin.address));
+    let data: PathBuf = std::path::absolute(&base.data).unwrap_or_else(|_| base.data.clone());
+    out += &line("data", &data.display().to_string());
+    for (server, url) in &backs.upstreams {
+        out += &line("server", &format!("{server} {url}"));
+    }
+    for sidecar in &backs.sidecars {
+        out += &line("egress", &format!("http://{}", sidecar.egress_addr()));
+    }
+    out
+}
