@@ -277,10 +277,9 @@ impl UnknownSets {
             return TOO_MANY;
         }
         let next = SetId(self.sets.len() as u32);
-        let id = *self.ids.entry(set).or_insert_with_key(|set| {
+        *self.ids.entry(set).or_insert_with_key(|set| {
             self.sets.push(set.clone());
             next
-        });
-        id
+        })
     }
 }
