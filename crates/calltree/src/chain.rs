@@ -7,7 +7,7 @@
 //! width, is compared as plain numbers; anything else goes the general way.
 
 use arrayvec::ArrayVec;
-use selvedge_identity::{RequestIdentifier, STACK_MAX, StackId};
+use selvedge_identity::{STACK_MAX, StackId};
 
 /// A chain with ids of any widths; nearest first, never empty.
 pub(crate) type Chain = ArrayVec<StackId, STACK_MAX>;
@@ -40,16 +40,27 @@ pub(crate) fn unite(known: &mut Chain, chain: &[StackId]) {
 /// How many ids a packed chain holds in line.
 const INLINE: usize = 8;
 
-/// A chain as a group keeps it: in line where all ids but the first have one width and are few.
+/// A chain packed for comparing: in line where all ids but the first have one width and are few.
 /// The first id is apart, because its whole 8 bytes are often known while stacks hold fewer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Packed {
     ids: [u64; INLINE],
     own_width: u8,
-    /// The width of the ancestors' ids; 0: see `long`.
+    /// The width of the ancestors' ids; 0: not of the plain form, see `long`.
     width: u8,
     len: u8,
     long: Option<Box<Chain>>,
+}
+
+/// How a chain that is being added relates to what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compared {
+    /// All of it is known.
+    Covered,
+    /// All but some bytes of its own id are known.
+    OwnWider,
+    /// It differs, says more, or is not of the plain form: compare in general.
+    Unclear,
 }
 
 impl Packed {
@@ -69,23 +80,6 @@ impl Packed {
         }
     }
 
-    /// From a plain form; `None` if it does not fit in line.
-    #[inline]
-    pub(crate) fn simple(chain: &[u64], own_width: u8, width: u8) -> Option<Self> {
-        if chain.len() > INLINE || width == 0 {
-            return None;
-        }
-        let mut ids = [0; INLINE];
-        ids[..chain.len()].copy_from_slice(chain);
-        Some(Self {
-            ids,
-            own_width,
-            width,
-            len: chain.len() as u8,
-            long: None,
-        })
-    }
-
     pub(crate) fn len(&self) -> usize {
         usize::from(self.len)
     }
@@ -95,8 +89,18 @@ impl Packed {
     }
 
     /// The first id's bytes as a number.
+    #[inline]
     pub(crate) fn own_bits(&self) -> u64 {
         self.ids[0]
+    }
+
+    /// The bytes of the `at`th id as a number.
+    #[inline]
+    pub(crate) fn bits(&self, at: usize) -> u64 {
+        match self.ids.get(at) {
+            Some(bits) => *bits,
+            None => self.long.as_ref().map_or(0, |long| long[at].to_bits()),
+        }
     }
 
     pub(crate) fn unpack(&self) -> Chain {
@@ -111,64 +115,61 @@ impl Packed {
         }
     }
 
-    /// Compares with another chain of the same group.
+    /// The chain without its first `at` ids.
+    pub(crate) fn rest(&self, at: usize) -> Self {
+        if self.width == 0 {
+            return Self::new(&self.unpack()[at..]);
+        }
+        let mut ids = [0; INLINE];
+        let len = self.len() - at;
+        ids[..len].copy_from_slice(&self.ids[at..self.len()]);
+        Self {
+            ids,
+            own_width: if at == 0 { self.own_width } else { self.width },
+            width: self.width,
+            len: len as u8,
+            long: None,
+        }
+    }
+
+    /// The chain's first `len` ids.
+    pub(crate) fn first(&self, len: usize) -> Self {
+        Self::new(&self.unpack()[..len])
+    }
+
+    /// Compares `other` without its first `at` ids, a chain of the same group, with this one.
     #[inline]
-    pub(crate) fn compare(&self, other: &Simple<'_>) -> Compared {
-        let ids = other.ids;
+    pub(crate) fn compare(&self, other: &Self, at: usize) -> Compared {
         let simple = self.width != 0 && other.width != 0;
-        if !simple || self.width != other.width && self.len > 1 && ids.len() > 1 {
+        let len = other.len() - at;
+        if !simple || self.width != other.width && self.len > 1 && len > 1 {
             return Compared::Unclear;
         }
-        let shift = 64 - u32::from(self.own_width.min(other.own_width)) * 8;
-        let own = (self.ids[0] ^ ids[0]) >> shift == 0;
-        if !own || ids.len() > self.len() || self.ids[1..ids.len()] != ids[1..] {
+        let own_width = if at == 0 {
+            other.own_width
+        } else {
+            other.width
+        };
+        let shift = 64 - u32::from(self.own_width.min(own_width)) * 8;
+        let own = (self.ids[0] ^ other.ids[at]) >> shift == 0;
+        if !own || len > self.len() || self.ids[1..len] != other.ids[at + 1..at + len] {
             Compared::Unclear
-        } else if other.own_width > self.own_width {
+        } else if own_width > self.own_width {
             Compared::OwnWider
         } else {
             Compared::Covered
         }
     }
 
-    /// Takes over an own id that is wider.
-    pub(crate) fn widen_own(&mut self, other: &Simple<'_>) {
-        self.ids[0] = other.ids[0];
-        self.own_width = other.own_width;
+    /// Takes over the id of `other` at `at`, which is this chain's own, but wider.
+    pub(crate) fn widen_own(&mut self, other: &Self, at: usize) {
+        self.ids[0] = other.ids[at];
+        self.own_width = if at == 0 {
+            other.own_width
+        } else {
+            other.width
+        };
     }
-}
-
-/// How a chain that is being added relates to what is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Compared {
-    /// All of it is known.
-    Covered,
-    /// All but some bytes of its own id are known.
-    OwnWider,
-    /// It differs, says more, or is not of the plain form: compare in general.
-    Unclear,
-}
-
-/// A chain that is being added, in its plain form.
-#[derive(Clone, Copy)]
-pub(crate) struct Simple<'a> {
-    pub(crate) ids: &'a [u64],
-    pub(crate) own_width: u8,
-    pub(crate) width: u8,
-}
-
-/// The chain that an identifier says, cut at the root.
-pub(crate) fn of(identifier: &RequestIdentifier, own: StackId, level: u32) -> Chain {
-    let stack = identifier.stack();
-    let known = stack.len().min(level as usize + 1);
-    let mut chain = Chain::new();
-    chain.push(own);
-    chain.extend(
-        stack[stack.len() - known..stack.len() - 1]
-            .iter()
-            .rev()
-            .copied(),
-    );
-    chain
 }
 
 fn id(bits: u64, width: u8) -> StackId {

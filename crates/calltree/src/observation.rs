@@ -7,10 +7,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use selvedge_entry::{Direction, Entry, Fields, Link, Outcome, Text, Timestamp};
-use selvedge_identity::{Interaction, Position, RequestIdentifier};
+use selvedge_identity::Position;
 
-/// Names one entry, wherever it came from. Two observations of one handle and one identifier are
-/// the same entry.
+use crate::Place;
+
+/// Names one entry, wherever it came from. Two observations of one handle and one place are the
+/// same entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Handle {
     /// An entry of a journal.
@@ -44,10 +46,9 @@ pub struct Details {
 pub struct Observation {
     /// Which entry it is.
     pub handle: Handle,
-    /// The identifier received (inbound), sent (outbound), or of the action's request (internal).
-    pub identifier: RequestIdentifier,
-    /// The whole interaction id, where it is known.
-    pub interaction: Option<Interaction>,
+    /// By the identifier received (inbound), sent (outbound), or of the action's request
+    /// (internal).
+    pub place: Place,
     /// Which side.
     pub direction: Direction,
     /// A hop between passed the identifier on without adding itself.
@@ -93,8 +94,7 @@ impl Observation {
         let status = closing.map_or(effect.map_or(0, |e| e.status), |c| c.status);
         Some(Self {
             handle: Handle::Entry(entry.position.clone()),
-            identifier: call.identifier.clone(),
-            interaction: call.interaction,
+            place: Place::new(&call.identifier, call.interaction),
             direction: opening.direction,
             ignored_hop: opening.flags.iter().any(|flag| &**flag == "ignored_hop"),
             outcome: entry.outcome(),
@@ -135,7 +135,7 @@ impl Observation {
                 ),
                 (o.error.clone(), o.service.clone(), o.host.clone()),
                 (o.action.clone(), o.peer.clone(), o.peer_host.clone()),
-                o.interaction,
+                o.place.own(),
             )
         };
         key(self) < key(other)

@@ -13,7 +13,11 @@ use crate::tree::{Evidence, Node};
 /// The nodes of all interactions, breadth first, and how many of them have no parent. If nobody
 /// and nothing names a root, the first node stands for it (D9: a lost root is named by its
 /// origin).
-pub(crate) fn nodes(builder: &TreeBuilder, resolved: &mut Resolved) -> (Vec<Node>, usize) {
+pub(crate) fn nodes(
+    builder: &TreeBuilder,
+    ranks: &[u32],
+    resolved: &mut Resolved,
+) -> (Vec<Node>, usize) {
     if resolved.parents.is_empty() {
         return (Vec::new(), 0);
     }
@@ -53,7 +57,11 @@ pub(crate) fn nodes(builder: &TreeBuilder, resolved: &mut Resolved) -> (Vec<Node
         }
     }
 
-    let sorter = Sorter::new(builder, resolved);
+    let sorter = Sorter {
+        builder,
+        resolved,
+        ranks,
+    };
     tops.sort_unstable_by(|&a, &b| sorter.compare_tops(a, b));
     let mut nodes = Vec::with_capacity(live + 1);
     if unnamed {
@@ -143,18 +151,10 @@ type Key = (u32, u64, u64);
 struct Sorter<'a> {
     builder: &'a TreeBuilder,
     resolved: &'a Resolved,
-    ranks: Vec<u32>,
+    ranks: &'a [u32],
 }
 
-impl<'a> Sorter<'a> {
-    fn new(builder: &'a TreeBuilder, resolved: &'a Resolved) -> Self {
-        Self {
-            builder,
-            resolved,
-            ranks: builder.clocks.ranks(),
-        }
-    }
-
+impl Sorter<'_> {
     fn key(&self, number: u32) -> Key {
         let groups = &self.builder.skeleton.groups;
         let Some(group) = groups.get(number as usize) else {

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use selvedge_entry::Direction;
 use selvedge_identity::StackId;
 
-use crate::builder::{TreeBuilder, own};
+use crate::builder::TreeBuilder;
 use crate::chain::{self, Chain};
 use crate::skeleton::NONE;
 
@@ -205,8 +205,10 @@ impl<'a> Splitting<'a> {
             .flat_map(|side| self.builder.list(group.heads[side as usize]))
             .map(|number| {
                 let observation = &self.builder.observations[number as usize];
-                let chain = chain::of(&observation.identifier, own(observation), group.level);
-                (chain, number)
+                (
+                    self.builder.chain(observation, group.level).unpack(),
+                    number,
+                )
             })
             .collect()
     }

@@ -13,9 +13,9 @@
 //! Ids of different widths are found by the narrowest width seen so far; a narrower one rebuilds
 //! the index, at most seven times in all.
 
-use selvedge_identity::{STACK_MAX, StackId};
+use selvedge_identity::StackId;
 
-use crate::chain::{self, Chain, Compared, Packed, Simple};
+use crate::chain::{self, Compared, Packed};
 use crate::index::{Index, tag};
 
 /// No group, no entry.
@@ -43,46 +43,6 @@ pub(crate) struct Skeleton {
     pub(crate) conflicts: usize,
 }
 
-/// An identifier's chain, ready to be added.
-#[derive(Clone, Copy)]
-pub(crate) struct Prepared {
-    pub(crate) level: u32,
-    ids: [u64; STACK_MAX],
-    len: u8,
-    own_width: u8,
-    /// The width of all ancestors' ids; 0: they differ.
-    width: u8,
-    narrowest: u8,
-}
-
-impl Prepared {
-    /// `own` is the newest id as wide as it is known; `stack` is oldest first and includes it.
-    /// Ids beyond the root are left out.
-    #[inline]
-    pub(crate) fn new(level: u32, own: StackId, stack: &[StackId]) -> Self {
-        let len = stack.len().min(level as usize + 1);
-        let mut ids = [0; STACK_MAX];
-        ids[0] = own.to_bits();
-        let mut narrowest = stack[stack.len() - 1].width();
-        let mut width = 8;
-        let mut mixed = false;
-        for (at, id) in stack.iter().rev().enumerate().take(len).skip(1) {
-            ids[at] = id.to_bits();
-            mixed |= at > 1 && id.width() != width;
-            width = id.width();
-            narrowest = narrowest.min(width);
-        }
-        Self {
-            level,
-            ids,
-            len: len as u8,
-            own_width: own.width(),
-            width: if mixed { 0 } else { width },
-            narrowest,
-        }
-    }
-}
-
 impl Skeleton {
     pub(crate) fn with_capacity(groups: usize) -> Self {
         Self {
@@ -93,35 +53,41 @@ impl Skeleton {
         }
     }
 
-    /// Whether the chain has an id that is narrower than the index: call [`Self::narrow`] and add
-    /// everything anew.
+    /// Whether an id of so many bytes is narrower than those groups are found by: then call
+    /// [`Self::narrow`] and add everything anew.
     #[inline]
-    pub(crate) fn is_too_wide_for(&self, prepared: &Prepared) -> bool {
-        prepared.narrowest < self.width
+    pub(crate) fn is_wider_than(&self, narrowest: u8) -> bool {
+        narrowest < self.width
     }
 
     /// Empties it and finds groups by fewer bytes from now on.
-    pub(crate) fn narrow(&mut self, prepared: &Prepared) {
+    pub(crate) fn narrow(&mut self, narrowest: u8) {
         let capacity = self.groups.capacity();
         *self = Self {
-            width: prepared.narrowest,
+            width: narrowest,
             ..Self::with_capacity(capacity)
         };
     }
 
-    /// The tag under which the group of a chain's `at`th id stands.
+    /// The tag under which an id's group stands.
     #[inline]
-    pub(crate) fn tag(&self, prepared: &Prepared, at: usize) -> u32 {
-        tag(
-            prepared.level.wrapping_sub(at as u32),
-            self.cut(prepared.ids[at]),
-        )
+    pub(crate) fn tag(&self, level: u32, bits: u64) -> u32 {
+        tag(level, self.cut(bits))
     }
 
-    /// Reads what a look-up of that tag reads first.
+    /// Reads the slot that a look-up of this tag reads first.
     #[inline]
     pub(crate) fn touch(&self, tag: u32) -> u64 {
         self.index.touch(tag)
+    }
+
+    /// Reads the group that a slot names.
+    #[inline]
+    pub(crate) fn touch_group(&self, slot: u64) -> u64 {
+        let group = ((slot >> 32) as u32).wrapping_sub(1);
+        self.groups.get(group as usize).map_or(0, |group| {
+            group.chain.own_bits() ^ u64::from(group.heads[0])
+        })
     }
 
     /// The group of an id.
@@ -134,57 +100,47 @@ impl Skeleton {
         })
     }
 
-    /// Adds a chain, whose own group it returns. `full` makes the chain in its general form, for
-    /// the cases that need it.
+    /// Adds a chain of a level, whose own group it returns.
     #[inline]
-    pub(crate) fn add(&mut self, prepared: &Prepared, full: impl Fn() -> Chain) -> u32 {
-        let len = usize::from(prepared.len);
+    pub(crate) fn add(&mut self, level: u32, chain: &Packed) -> u32 {
         let mut own = NONE;
         let mut child = NONE;
-        let mut known_full: Option<Chain> = None;
-        for at in 0..len {
-            let level = prepared.level - at as u32;
-            let found = self.find(level, prepared.ids[at]);
-            let group = found.unwrap_or_else(|| self.create(level, prepared, at, &full));
+        for at in 0..chain.len() {
+            let level = level - at as u32;
+            let found = self.find(level, chain.bits(at));
+            let group = found.unwrap_or_else(|| self.create(level, chain, at));
             if at == 0 {
                 own = group;
             } else if self.groups[child as usize].parent == NONE {
                 self.groups[child as usize].parent = group;
             }
             child = group;
-            if found.is_none() {
-                continue;
-            }
-            let simple = Simple {
-                ids: &prepared.ids[at..len],
-                own_width: if at == 0 {
-                    prepared.own_width
-                } else {
-                    prepared.width
-                },
-                width: prepared.width,
-            };
-            let known = &mut self.groups[group as usize];
-            if !known.conflicted {
-                match known.chain.compare(&simple) {
-                    Compared::Covered => break,
-                    Compared::OwnWider => {
-                        known.chain.widen_own(&simple);
-                        break;
-                    }
-                    Compared::Unclear => {}
-                }
-            }
-            let full = known_full.get_or_insert_with(&full);
-            if self.merge(group, &full[at..]) {
+            if found.is_some() && self.merge(group, chain, at) {
                 break;
             }
         }
         own
     }
 
-    /// Whether the group said all of it before, so that its ancestors do too.
-    fn merge(&mut self, group: u32, chain: &[StackId]) -> bool {
+    /// Adds a chain to a group; whether the group's ancestors know all that it says of them.
+    #[inline]
+    fn merge(&mut self, group: u32, chain: &Packed, at: usize) -> bool {
+        let known = &mut self.groups[group as usize];
+        if !known.conflicted {
+            match known.chain.compare(chain, at) {
+                Compared::Covered => return true,
+                Compared::OwnWider => {
+                    known.chain.widen_own(chain, at);
+                    return true;
+                }
+                Compared::Unclear => {}
+            }
+        }
+        self.merge_in_general(group, &chain.unpack()[at..])
+    }
+
+    #[cold]
+    fn merge_in_general(&mut self, group: u32, chain: &[StackId]) -> bool {
         let group = &mut self.groups[group as usize];
         let mut known = group.chain.unpack();
         if !chain::fits(&known, chain) {
@@ -199,31 +155,17 @@ impl Skeleton {
         false
     }
 
-    fn create(
-        &mut self,
-        level: u32,
-        prepared: &Prepared,
-        at: usize,
-        full: impl Fn() -> Chain,
-    ) -> u32 {
+    fn create(&mut self, level: u32, chain: &Packed, at: usize) -> u32 {
         let group = u32::try_from(self.groups.len()).expect("fewer than 2^32 interactions");
-        let len = usize::from(prepared.len);
-        let own_width = if at == 0 {
-            prepared.own_width
-        } else {
-            prepared.width
-        };
-        let chain = Packed::simple(&prepared.ids[at..len], own_width, prepared.width)
-            .unwrap_or_else(|| Packed::new(&full()[at..]));
         self.groups.push(Group {
-            chain,
+            chain: chain.rest(at),
             level,
             parent: NONE,
             heads: [NONE; 3],
             conflicted: false,
         });
         self.index
-            .insert(tag(level, self.cut(prepared.ids[at])), group);
+            .insert(tag(level, self.cut(chain.bits(at))), group);
         group
     }
 

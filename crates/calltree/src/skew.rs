@@ -19,11 +19,15 @@ const FAR: i64 = 1 << 61;
 /// Rounds of relaxation: as many hops as a shortest path may have.
 const ROUNDS: usize = 256;
 
+/// Up to so many clocks have a table of all pairs; more share a map.
+const TABLE: usize = 64;
+
 /// What calls say of pairs of clocks: `offset(b) - offset(a)` lies within.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Constraints {
-    pairs: HashMap<(u32, u32), Interval>,
-    last: Option<((u32, u32), Interval)>,
+    clocks: usize,
+    table: Vec<Interval>,
+    map: HashMap<(u32, u32), Interval>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +35,11 @@ struct Interval {
     low: i64,
     high: i64,
 }
+
+const ANY: Interval = Interval {
+    low: -FAR,
+    high: FAR,
+};
 
 /// What to subtract from a clock's times, and how sure that is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,48 +58,54 @@ pub(crate) struct Corrections {
 }
 
 impl Constraints {
+    pub(crate) fn new(clocks: usize) -> Self {
+        let table = if clocks <= TABLE { clocks * clocks } else { 0 };
+        Self {
+            clocks,
+            table: vec![ANY; table],
+            map: HashMap::new(),
+        }
+    }
+
     /// `earlier` on clock `a` came before `later` on clock `b`.
     #[inline]
     pub(crate) fn before(&mut self, (a, earlier): (u32, i64), (b, later): (u32, i64)) {
         if a == b {
             return;
         }
-        let difference = (i128::from(later) - i128::from(earlier))
-            .clamp(i128::from(-FAR), i128::from(FAR)) as i64;
+        let difference = later.saturating_sub(earlier).clamp(-FAR, FAR);
         let key = (a.min(b), a.max(b));
-        if self.last.is_none_or(|(known, _)| known != key) {
-            self.flush();
-            let known = self.pairs.get(&key).copied();
-            self.last = Some((
-                key,
-                known.unwrap_or(Interval {
-                    low: -FAR,
-                    high: FAR,
-                }),
-            ));
-        }
-        if let Some((_, interval)) = &mut self.last {
-            if a < b {
-                interval.high = interval.high.min(difference);
-            } else {
-                interval.low = interval.low.max(-difference);
-            }
+        let interval = if self.table.is_empty() {
+            self.map.entry(key).or_insert(ANY)
+        } else {
+            &mut self.table[key.0 as usize * self.clocks + key.1 as usize]
+        };
+        if a < b {
+            interval.high = interval.high.min(difference);
+        } else {
+            interval.low = interval.low.max(-difference);
         }
     }
 
-    fn flush(&mut self) {
-        if let Some((key, interval)) = self.last.take() {
-            self.pairs.insert(key, interval);
-        }
-    }
-
-    /// Solves for `clocks` clocks, of which `reference` is taken as right.
-    pub(crate) fn solve(mut self, clocks: usize, reference: u32) -> Corrections {
-        self.flush();
-        let mut contradicted = false;
-        let mut edges: Vec<(u32, u32, i64)> = Vec::with_capacity(self.pairs.len() * 2);
-        let mut pairs: Vec<_> = self.pairs.into_iter().collect();
+    /// All pairs of which anything is known, sorted.
+    fn pairs(self) -> Vec<((u32, u32), Interval)> {
+        let mut pairs: Vec<_> = self.map.into_iter().collect();
         pairs.sort_unstable_by_key(|(key, _)| *key);
+        let width = self.clocks;
+        let table = self.table.into_iter().enumerate();
+        let known = table.filter(|(_, interval)| interval.low > -FAR || interval.high < FAR);
+        pairs.extend(
+            known.map(|(at, interval)| (((at / width) as u32, (at % width) as u32), interval)),
+        );
+        pairs
+    }
+
+    /// Solves for all clocks, of which `reference` is taken as right.
+    pub(crate) fn solve(self, reference: u32) -> Corrections {
+        let clocks = self.clocks;
+        let mut contradicted = false;
+        let mut pairs = self.pairs();
+        let mut edges: Vec<(u32, u32, i64)> = Vec::with_capacity(pairs.len() * 2);
         for ((a, b), interval) in &mut pairs {
             if interval.low > interval.high {
                 contradicted = true;

@@ -8,27 +8,23 @@ use crate::skew::{Constraints, Corrections};
 use crate::tree::Node;
 
 /// The correction of each clock, by the clock's number in the builder.
-pub(crate) fn correct(builder: &TreeBuilder, nodes: &[Node]) -> Corrections {
+pub(crate) fn correct(builder: &TreeBuilder, ranks: &[u32], nodes: &[Node]) -> Corrections {
     let Some(first) = nodes.iter().find_map(Node::entry) else {
         return Corrections::default();
     };
     // By rank, so that nothing depends on the order of arrival.
-    let ranks = builder.clocks.ranks();
     let reference = ranks[builder.briefs[first as usize].clock as usize];
-    let mut solved = if ranks.len() > 1 {
-        gather(builder, nodes, &ranks).solve(ranks.len(), reference)
-    } else {
-        Constraints::default().solve(ranks.len(), reference)
-    };
-    solved.clocks = ranks
-        .iter()
-        .map(|&rank| solved.clocks[rank as usize])
-        .collect();
+    let mut constraints = Constraints::new(ranks.len());
+    if ranks.len() > 1 {
+        gather(builder, nodes, ranks, &mut constraints);
+    }
+    let mut solved = constraints.solve(reference);
+    let by_rank = &solved.clocks;
+    solved.clocks = ranks.iter().map(|&rank| by_rank[rank as usize]).collect();
     solved
 }
 
-fn gather(builder: &TreeBuilder, nodes: &[Node], ranks: &[u32]) -> Constraints {
-    let mut constraints = Constraints::default();
+fn gather(builder: &TreeBuilder, nodes: &[Node], ranks: &[u32], constraints: &mut Constraints) {
     // The nearest entry that tells a time, at each node or above it.
     let mut latest = vec![NONE; nodes.len()];
     for (at, node) in nodes.iter().enumerate() {
@@ -59,7 +55,6 @@ fn gather(builder: &TreeBuilder, nodes: &[Node], ranks: &[u32]) -> Constraints {
             .find(|&head| head != NONE)
             .unwrap_or(cause);
     }
-    constraints
 }
 
 /// When the answer left the callee, and when it had certainly reached the caller. A callee may

@@ -102,10 +102,11 @@ impl Node {
 
 impl<'a> Tree<'a> {
     pub(crate) fn build(builder: &'a TreeBuilder) -> Self {
+        let ranks = builder.clocks.ranks();
         let mut resolved = resolve(builder);
-        let (mut nodes, tops) = order::nodes(builder, &mut resolved);
+        let (mut nodes, tops) = order::nodes(builder, &ranks, &mut resolved);
         evidence::weigh(builder, &resolved, &mut nodes);
-        let corrections = times::correct(builder, &nodes);
+        let corrections = times::correct(builder, &ranks, &nodes);
         let mut tree = Self {
             builder,
             resolved,

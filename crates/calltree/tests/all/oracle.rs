@@ -35,12 +35,12 @@ impl Anchored {
                 _ => logged.1 = true,
             }
             let mut at = *call;
-            for distance in 0..entry.identifier.stack().len() {
+            for distance in 0..entry.place.ids().len() {
                 anchored.named.insert(at);
                 let Some(parent) = world.calls[at].parent else {
                     break;
                 };
-                let spelled = distance + 1 < entry.identifier.stack().len();
+                let spelled = distance + 1 < entry.place.ids().len();
                 if spelled || world.calls[at].depth == 1 {
                     anchored.edges.insert((at, parent));
                 }
@@ -135,19 +135,13 @@ impl Consistent {
     /// For identifiers whose ids are all one byte.
     pub(crate) fn new(kept: &[(usize, Observation)]) -> Self {
         let chain = |entry: &Observation| -> Vec<u8> {
-            entry
-                .identifier
-                .stack()
-                .iter()
-                .rev()
-                .map(|id| id.as_bytes()[0])
-                .collect()
+            entry.place.ids().map(|id| id.as_bytes()[0]).collect()
         };
         let mut mentions: BTreeSet<(u32, Vec<u8>)> = BTreeSet::new();
         for (_, entry) in kept {
             let chain = chain(entry);
             for at in 0..chain.len() {
-                mentions.insert((entry.identifier.depth() - at as u32, chain[at..].to_vec()));
+                mentions.insert((entry.place.depth() - at as u32, chain[at..].to_vec()));
             }
         }
         let says_more = |a: &(u32, Vec<u8>), b: &(u32, Vec<u8>)| {
@@ -183,7 +177,7 @@ impl Consistent {
                 .insert((*level, chain.clone(), parent, parents.len()));
         }
         for (_, entry) in kept {
-            if fitting(entry.identifier.depth(), &chain(entry)).len() > 1 {
+            if fitting(entry.place.depth(), &chain(entry)).len() > 1 {
                 result.ambiguous.insert(entry.handle.to_string());
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use selvedge_calltree::{Handle, Observation};
+use selvedge_calltree::{Handle, Observation, Place};
 use selvedge_entry::{Direction, Outcome, Timestamp};
 use selvedge_identity::{
     Epoch, Interaction, Origin, Position, RequestIdentifier, ServerName, StackId,
@@ -248,8 +248,7 @@ impl World {
                     at,
                     Observation {
                         handle: Handle::Entry(position),
-                        identifier: call.identifier.clone(),
-                        interaction: self.plan.whole_ids.then_some(call.id),
+                        place: Place::new(&call.identifier, self.plan.whole_ids.then_some(call.id)),
                         direction,
                         ignored_hop: false,
                         outcome: Outcome::Ok,

@@ -1,0 +1,228 @@
+//! Tree building: entries a second, in one batch and one by one, beside a plain sort of the same
+//! entries in the same run.
+//!
+//! Two loads: many trees of two hundred entries, as they come from a day's requests, and one tree
+//! of a million calls. Each is built from entries in the order of their journals and from
+//! shuffled ones. Making and dropping the entries is not timed; making the tree is.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use selvedge_calltree::{Handle, Observation, Place, TreeBuilder};
+use selvedge_entry::{Direction, Outcome, Text, Timestamp};
+use selvedge_identity::{
+    Epoch, Interaction, Origin, Position, RequestIdentifier, ServerName, StackId,
+};
+
+const SERVICES: usize = 30;
+const ROUNDS: usize = 5;
+
+fn main() {
+    println!("tree building, entries/s of core time (best of {ROUNDS})");
+    println!(
+        "{:<34}{:>14}{:>14}{:>14}",
+        "", "batch", "one by one", "plain sort"
+    );
+    let only = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
+    let mut random = Random(1);
+    for (name, trees, calls) in [
+        ("5,000 trees of 100 calls", 5000, 100),
+        ("1 tree of 1,000,000 calls", 1, 1_000_000),
+    ] {
+        for shuffled in [false, true] {
+            let order = if shuffled { "shuffled" } else { "in order" };
+            let label = format!("{name}, {order}");
+            if only.as_ref().is_some_and(|only| !label.contains(only)) {
+                continue;
+            }
+            let mut load: Vec<(Origin, Vec<Observation>)> =
+                (0..trees).map(|at| tree(at, calls, &mut random)).collect();
+            if shuffled {
+                load.iter_mut()
+                    .for_each(|(_, entries)| random.shuffle(entries));
+            }
+            let entries: usize = load.iter().map(|(_, entries)| entries.len()).sum();
+            let batch = best(&load, |origin, entries| TreeBuilder::batch(origin, entries));
+            let single = best(&load, |origin, entries| {
+                let mut builder = TreeBuilder::new(origin);
+                for entry in entries {
+                    builder.add(entry);
+                }
+                builder
+            });
+            let sort = (0..ROUNDS).map(|_| sort(&load)).min().unwrap_or_default();
+            let rate =
+                |time: Duration| format!("{:.2} M", entries as f64 / time.as_secs_f64() / 1e6);
+            println!(
+                "{label:<34}{:>14}{:>14}{:>14}",
+                rate(batch),
+                rate(single),
+                rate(sort)
+            );
+        }
+    }
+}
+
+fn best(
+    load: &[(Origin, Vec<Observation>)],
+    build: impl Fn(Origin, Vec<Observation>) -> TreeBuilder,
+) -> Duration {
+    let round = || {
+        let entries: Vec<_> = load.to_vec();
+        let mut built = Vec::with_capacity(load.len());
+        let start = Clock::start();
+        for (origin, entries) in entries {
+            let builder = build(origin, entries);
+            let tree = builder.tree();
+            assert!(tree.is_complete(), "{:?}", tree.flags());
+            black_box(tree.len());
+            drop(tree);
+            built.push(builder);
+        }
+        start.spent()
+    };
+    (0..ROUNDS).map(|_| round()).min().unwrap_or_default()
+}
+
+fn sort(load: &[(Origin, Vec<Observation>)]) -> Duration {
+    let mut entries: Vec<_> = load.to_vec();
+    let start = Clock::start();
+    for (_, entries) in &mut entries {
+        entries.sort_unstable_by_key(|entry| (entry.place.depth(), entry.place.own().to_bits()));
+        black_box(entries.len());
+    }
+    start.spent()
+}
+
+/// Time this thread spent on a core, where the system tells it (so that a busy machine does not
+/// count), else plain time.
+enum Clock {
+    Core(u64),
+    Wall(Instant),
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self::core().map_or_else(|| Self::Wall(Instant::now()), Self::Core)
+    }
+
+    fn spent(&self) -> Duration {
+        match self {
+            Self::Core(start) => Duration::from_nanos(Self::core().unwrap_or(*start) - start),
+            Self::Wall(start) => start.elapsed(),
+        }
+    }
+
+    fn core() -> Option<u64> {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        text.split(' ').next()?.parse().ok()
+    }
+}
+
+/// Repeatable random numbers (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for at in (1..items.len()).rev() {
+            items.swap(at, self.below(at + 1));
+        }
+    }
+}
+
+/// One request of `calls` calls over [`SERVICES`] services, both sides logged; default shape.
+fn tree(number: usize, calls: usize, random: &mut Random) -> (Origin, Vec<Observation>) {
+    let origin = Origin::new(number as u64, [3; 10]);
+    let text = |kind: &str, at: usize| -> Text { Arc::from(format!("{kind}-{at}")) };
+    let services: Vec<Text> = (0..SERVICES).map(|at| text("service", at)).collect();
+    let hosts: Vec<Text> = (0..SERVICES).map(|at| text("host", at)).collect();
+    let action: Text = "GET /".into();
+    let servers: Vec<ServerName> = services
+        .iter()
+        .map(|name| ServerName::new(name).expect("a name"))
+        .collect();
+    let mut sequences = [0u64; SERVICES];
+    let mut made: Vec<(RequestIdentifier, usize)> = Vec::with_capacity(calls);
+    let mut entries = Vec::with_capacity(calls * 2);
+    for at in 0..calls {
+        let parent = (at > 0).then(|| at - 1 - random.below(at.min(20)));
+        let id = Interaction::from_random(random.next().to_be_bytes());
+        let depth = parent.map_or(0, |parent| made[parent].0.depth() + 1);
+        let mut stack: Vec<StackId> =
+            parent.map_or(Vec::new(), |parent| made[parent].0.stack().to_vec());
+        stack.push(StackId::of(id, 4));
+        let stack = &stack[stack.len().saturating_sub(6)..];
+        let identifier =
+            RequestIdentifier::from_parts(origin, depth, 6, stack).expect("of the default shape");
+        let service = random.below(SERVICES);
+        let caller = parent.map_or(0, |parent| made[parent].1);
+        made.push((identifier.clone(), service));
+        let sides = [
+            (Direction::Outbound, caller, service),
+            (Direction::Inbound, service, caller),
+        ];
+        for (direction, own, peer) in sides {
+            if direction == Direction::Outbound && parent.is_none() {
+                continue;
+            }
+            sequences[own] += 1;
+            entries.push(Observation {
+                handle: Handle::Entry(Position {
+                    server: servers[own].clone(),
+                    epoch: Epoch {
+                        counter: 1,
+                        random: (own as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+                    },
+                    sequence: sequences[own],
+                }),
+                place: Place::new(
+                    &identifier,
+                    (direction == Direction::Outbound).then_some(id),
+                ),
+                direction,
+                ignored_hop: false,
+                outcome: Outcome::Ok,
+                status: 200,
+                service: services[own].clone(),
+                host: hosts[own].clone(),
+                action: action.clone(),
+                peer: Some(services[peer].clone()),
+                peer_host: None,
+                generated: None,
+                at: Timestamp(
+                    at as i64 * 1000
+                        + if direction == Direction::Inbound {
+                            100
+                        } else {
+                            0
+                        },
+                ),
+                head_ns: Some(if direction == Direction::Inbound {
+                    500
+                } else {
+                    700
+                }),
+                duration_ns: Some(800),
+                work: Some(1),
+                error: None,
+                details: None,
+            });
+        }
+    }
+    (origin, entries)
+}
