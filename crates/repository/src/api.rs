@@ -99,7 +99,9 @@ async fn list_requests(State(api): State<Api>, RawQuery(query): RawQuery) -> Ans
         cursor: params.cursor()?,
     };
     answer(api, move |api| {
-        let (rows, next) = api.store.search(&query, |found| answers::request_row(&query, &found))?;
+        let (rows, next) = api
+            .store
+            .search(&query, |found| answers::request_row(&query, &found))?;
         answers::list("requests", &rows, next)
     })
     .await
@@ -113,7 +115,9 @@ async fn get_request(
     let origin = id(&REQUEST, origin, query.as_deref())?;
     answer(api, move |api| match api.store.request(origin)? {
         Some(entries) => answers::tree(origin, &entries),
-        None => Err(ApiError::not_found(format!("no request of origin {origin}"))),
+        None => Err(ApiError::not_found(format!(
+            "no request of origin {origin}"
+        ))),
     })
     .await
 }
@@ -149,7 +153,10 @@ async fn get_session(
 
 async fn list_services(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
     Params::parse(query.as_deref(), SERVICES.parameters)?;
-    answer(api, |api| answers::list("services", &api.store.services(), NO_CURSOR)).await
+    answer(api, |api| {
+        answers::list("services", &api.store.services(), NO_CURSOR)
+    })
+    .await
 }
 
 async fn list_journals(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
@@ -168,7 +175,11 @@ async fn get_openapi(RawQuery(query): RawQuery) -> Answer {
 
 async fn get_metrics(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
     Params::parse(query.as_deref(), METRICS.parameters)?;
-    let more = api.extras.metrics.as_ref().map_or_else(String::new, |more| more());
+    let more = api
+        .extras
+        .metrics
+        .as_ref()
+        .map_or_else(String::new, |more| more());
     let text = metrics::text(api.store.counts(), &api.state, &more);
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
@@ -219,10 +230,7 @@ const JSON: &str = "application/json";
 const NO_CURSOR: Option<String> = None;
 
 /// Answers from a blocking thread.
-async fn answer(
-    api: Api,
-    query: impl FnOnce(&Api) -> answers::Body + Send + 'static,
-) -> Answer {
+async fn answer(api: Api, query: impl FnOnce(&Api) -> answers::Body + Send + 'static) -> Answer {
     match tokio::task::spawn_blocking(move || query(&api)).await {
         Ok(answered) => answered.map(|body| ([(header::CONTENT_TYPE, JSON)], body).into_response()),
         Err(error) => Err(ApiError::internal(&error)),
@@ -246,7 +254,9 @@ fn id<T: std::str::FromStr>(
 async fn with_safe_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value| {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     };
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::CACHE_CONTROL, "no-store");

@@ -71,7 +71,10 @@ impl IngestState {
     /// The servers that are on the bus now.
     #[must_use]
     pub fn present(&self) -> std::collections::BTreeSet<ServerName> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.present
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn report(&self, what: Result<(), &StoreError>) {
@@ -157,7 +160,8 @@ impl Filler {
                     if !self.take(&event) {
                         break;
                     }
-                    self.sync_at.get_or_insert_with(|| Instant::now() + SYNC_AFTER);
+                    self.sync_at
+                        .get_or_insert_with(|| Instant::now() + SYNC_AFTER);
                     if self.sync_at.is_some_and(|at| at <= Instant::now()) {
                         self.sync();
                     }
@@ -202,7 +206,9 @@ impl Filler {
             }
             let stopped = &mut self.stopped;
             let stop = self.runtime.block_on(async {
-                tokio::time::timeout(RETRY_AFTER, stopped.wait_for(|stop| *stop)).await.is_ok()
+                tokio::time::timeout(RETRY_AFTER, stopped.wait_for(|stop| *stop))
+                    .await
+                    .is_ok()
             });
             if stop {
                 return false;
@@ -211,14 +217,25 @@ impl Filler {
     }
 
     fn try_take(&self, event: &Event) -> Result<(), StoreError> {
-        let present = || self.state.present.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = || {
+            self.state
+                .present
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
         match event {
             Event::Batch(batch) => {
-                self.store.append(&batch.server, batch.epoch, batch.first, &batch.records)?;
+                self.store
+                    .append(&batch.server, batch.epoch, batch.first, &batch.records)?;
                 self.state.batches.fetch_add(1, Ordering::Relaxed);
                 self.state.report(Ok(()));
             }
-            Event::Gap { server, epoch, from, to } => {
+            Event::Gap {
+                server,
+                epoch,
+                from,
+                to,
+            } => {
                 self.store.lose(server, *epoch, *from, *to)?;
                 self.state.gaps.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(%server, %epoch, from, to, "entries lost at their owner");

@@ -7,6 +7,8 @@
 //! Requirements: B3, D7 (real time), D8, D10, E1.
 
 mod api;
+#[cfg(test)]
+mod fixture;
 mod ingest;
 mod metrics;
 mod query;

@@ -15,13 +15,48 @@ pub(crate) fn text(counts: StoreCounts, state: &IngestState, more: &str) -> Stri
     gauge(&mut out, "entries", "Entries held.", counts.entries);
     gauge(&mut out, "requests", "Requests held.", counts.requests);
     gauge(&mut out, "sessions", "Visits held.", counts.sessions);
-    counter(&mut out, "records", "Records written, or read back at the start.", counts.records);
-    counter(&mut out, "repeated_records", "Records delivered again and left out.", counts.repeated);
-    counter(&mut out, "unreadable_records", "Records kept that this version cannot read.", counts.unreadable);
-    counter(&mut out, "damaged_entries", "Reads of entries that found their files damaged.", counts.damaged);
-    counter(&mut out, "batches", "Batches taken from the bus.", state.batches());
-    counter(&mut out, "gaps", "Losses that journal owners declared.", state.gaps());
-    counter(&mut out, "write_failures", "Writes and syncs that the disk refused.", state.failures());
+    counter(
+        &mut out,
+        "records",
+        "Records written, or read back at the start.",
+        counts.records,
+    );
+    counter(
+        &mut out,
+        "repeated_records",
+        "Records delivered again and left out.",
+        counts.repeated,
+    );
+    counter(
+        &mut out,
+        "unreadable_records",
+        "Records kept that this version cannot read.",
+        counts.unreadable,
+    );
+    counter(
+        &mut out,
+        "damaged_entries",
+        "Reads of entries that found their files damaged.",
+        counts.damaged,
+    );
+    counter(
+        &mut out,
+        "batches",
+        "Batches taken from the bus.",
+        state.batches(),
+    );
+    counter(
+        &mut out,
+        "gaps",
+        "Losses that journal owners declared.",
+        state.gaps(),
+    );
+    counter(
+        &mut out,
+        "write_failures",
+        "Writes and syncs that the disk refused.",
+        state.failures(),
+    );
     for line in more.lines().filter(|line| *line != "# EOF") {
         out.push_str(line);
         out.push('\n');

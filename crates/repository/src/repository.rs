@@ -66,7 +66,11 @@ impl Repository {
         options: RepositoryOptions,
         bus: Arc<dyn Bus>,
     ) -> Result<Self, RepositoryError> {
-        let RepositoryOptions { dir, storage, store } = options;
+        let RepositoryOptions {
+            dir,
+            storage,
+            store,
+        } = options;
         // Reading the files back takes seconds where there are millions of entries.
         let store = tokio::task::spawn_blocking(move || Store::open(storage, &dir, store))
             .await
@@ -77,7 +81,11 @@ impl Repository {
         let state = Arc::new(IngestState::default());
         let ingest = Ingest::start(Arc::clone(&store), Arc::clone(&state), subscription)
             .map_err(RepositoryError::Thread)?;
-        Ok(Self { store, state, ingest })
+        Ok(Self {
+            store,
+            state,
+            ingest,
+        })
     }
 
     /// The store, for queries from within the process.

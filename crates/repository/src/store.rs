@@ -36,9 +36,7 @@ use self::index::{EntryRef, Index};
 use self::segments::{Location, SegmentFiles, Writer};
 
 pub(crate) use self::search::Summary;
-pub use self::view::{
-    EpochView, GapView, JournalView, OPERATIONS_MAX, ServiceView, SessionView,
-};
+pub use self::view::{EpochView, GapView, JournalView, OPERATIONS_MAX, ServiceView, SessionView};
 
 /// Why the store cannot open or write.
 #[derive(Debug, Error)]
@@ -130,17 +128,21 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let mut index = Index::default();
         let mut records = 0;
-        let (writer, files) =
-            Writer::open(storage, dir, options.segment_bytes, |payload, frame| {
-                match frame.body {
-                    Body::Gap(to) => index.lose(&frame.server, frame.epoch, frame.first, to),
-                    Body::Batch(list) => {
-                        records += list.len() as u64;
-                        let list = list.iter().map(|(start, bytes)| (payload.at(*start, bytes), bytes));
-                        index.take(&frame.server, frame.epoch, frame.first, list);
-                    }
+        let (writer, files) = Writer::open(
+            storage,
+            dir,
+            options.segment_bytes,
+            |payload, frame| match frame.body {
+                Body::Gap(to) => index.lose(&frame.server, frame.epoch, frame.first, to),
+                Body::Batch(list) => {
+                    records += list.len() as u64;
+                    let list = list
+                        .iter()
+                        .map(|(start, bytes)| (payload.at(*start, bytes), bytes));
+                    index.take(&frame.server, frame.epoch, frame.first, list);
                 }
-            })?;
+            },
+        )?;
         Ok(Self {
             writer: Mutex::new(writer),
             files,
@@ -182,7 +184,9 @@ impl Store {
             }
             let mut bytes = Vec::with_capacity(size + 1024);
             let starts = frame::encode_batch(&mut bytes, server, epoch, from, part);
-            let payload = writer.append(&bytes).map_err(|error| writer.failed(error))?;
+            let payload = writer
+                .append(&bytes)
+                .map_err(|error| writer.failed(error))?;
             let list = starts
                 .iter()
                 .zip(part)
@@ -218,7 +222,9 @@ impl Store {
         }
         let mut bytes = Vec::new();
         frame::encode_gap(&mut bytes, server, epoch, from, to);
-        writer.append(&bytes).map_err(|error| writer.failed(error))?;
+        writer
+            .append(&bytes)
+            .map_err(|error| writer.failed(error))?;
         self.write().lose(server, epoch, from, to);
         Ok(())
     }
@@ -254,7 +260,10 @@ impl Store {
                 return Ok(None);
             };
             let request = &index.origins[row as usize];
-            index.chain(request).map(|(_, entry)| EntryRef::of(&index, entry)).collect()
+            index
+                .chain(request)
+                .map(|(_, entry)| EntryRef::of(&index, entry))
+                .collect()
         };
         self.load(entries).map(Some)
     }
@@ -271,7 +280,10 @@ impl Store {
                 return Ok(None);
             };
             let visit = &index.sessions[row as usize];
-            index.session_chain(visit).map(|(_, entry)| EntryRef::of(&index, entry)).collect()
+            index
+                .session_chain(visit)
+                .map(|(_, entry)| EntryRef::of(&index, entry))
+                .collect()
         };
         self.load(entries).map(Some)
     }
@@ -317,7 +329,13 @@ impl Store {
     fn load_one(&self, entry: &EntryRef) -> io::Result<Option<Entry>> {
         let mut fold = Fold::new(entry.server.clone(), entry.epoch);
         let mut parts = vec![(entry.sequence, entry.opening)];
-        parts.extend(entry.effect.iter().chain(&entry.closing).map(|part| (part.sequence, part.at)));
+        parts.extend(
+            entry
+                .effect
+                .iter()
+                .chain(&entry.closing)
+                .map(|part| (part.sequence, part.at)),
+        );
         for (sequence, at) in parts {
             match Record::decode(&self.files.read(at)?) {
                 Ok(record) => _ = fold.apply(sequence, record),
@@ -347,14 +365,19 @@ impl Index {
         server: &ServerName,
         epoch: Epoch,
         first: u64,
-        records: impl ExactSizeIterator<Item = (Location, &'a Bytes)>,
+        records: impl Iterator<Item = (Location, &'a Bytes)>,
     ) {
         let id = self.journals.intern(server, epoch);
-        let received = &mut self.journals.state_mut(id).received;
-        received.insert(first, first + records.len() as u64);
         for (sequence, (at, bytes)) in (first..).zip(records) {
-            if let Some(start) = EpochStart::decode(bytes) {
-                self.journals.state_mut(id).start = Some(start);
+            // One by one: what is decided on a record depends on what was taken before it, not on
+            // what is still to come in the same frame.
+            let received = &mut self.journals.state_mut(id).received;
+            received.insert(sequence, sequence + 1);
+            // Kind 0 is the journal's own.
+            if bytes.first() == Some(&0) {
+                if let Some(start) = EpochStart::decode(bytes) {
+                    self.journals.begin(id, start);
+                }
                 continue;
             }
             match Record::decode(bytes) {

@@ -75,7 +75,11 @@ pub(crate) const REQUESTS: Endpoint = Endpoint {
     id: None,
     parameters: &[
         parameter("service", Kind::Text, "the service that handled it"),
-        parameter("operation", Kind::Text, "what it was asked to do, for one `POST /orders`"),
+        parameter(
+            "operation",
+            Kind::Text,
+            "what it was asked to do, for one `POST /orders`",
+        ),
         parameter("min_duration", Kind::Duration, "at least this long"),
         parameter("max_duration", Kind::Duration, "at most this long"),
         parameter("error", Kind::Boolean, "whether it failed"),

@@ -11,7 +11,12 @@ use crate::query::{LIMIT_DEFAULT, LIMIT_MAX};
 pub fn openapi() -> Value {
     let paths: Map<String, Value> = ALL
         .iter()
-        .map(|endpoint| (endpoint.path.to_owned(), json!({"get": operation(endpoint)})))
+        .map(|endpoint| {
+            (
+                endpoint.path.to_owned(),
+                json!({"get": operation(endpoint)}),
+            )
+        })
         .collect();
     json!({
         "openapi": "3.1.0",
@@ -34,8 +39,10 @@ fn operation(endpoint: &Endpoint) -> Value {
             "description": about, "schema": schema_of(Kind::Id),
         })
     });
-    let parameters: Vec<Value> =
-        id.into_iter().chain(endpoint.parameters.iter().map(query_parameter)).collect();
+    let parameters: Vec<Value> = id
+        .into_iter()
+        .chain(endpoint.parameters.iter().map(query_parameter))
+        .collect();
     let content = match endpoint.answer {
         Answer::Json("OpenApi") => json!({"application/json": {"schema": {"type": "object"}}}),
         Answer::Json(schema) => json!({"application/json": {"schema": reference(schema)}}),
@@ -49,7 +56,10 @@ fn operation(endpoint: &Endpoint) -> Value {
         });
     };
     if endpoint.path.starts_with("/api/") {
-        problem("400", "A parameter is unknown or malformed; the message names it.");
+        problem(
+            "400",
+            "A parameter is unknown or malformed; the message names it.",
+        );
     }
     if endpoint.id.is_some() {
         problem("404", "Nothing of this id is here.");
@@ -137,8 +147,11 @@ fn values() -> Value {
 
 /// An object of exactly these members; those that end in `?` may be missing.
 fn object(members: &[(&str, Value)]) -> Value {
-    let required: Vec<&str> =
-        members.iter().map(|(name, _)| *name).filter(|name| !name.ends_with('?')).collect();
+    let required: Vec<&str> = members
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| !name.ends_with('?'))
+        .collect();
     let properties: Map<String, Value> = members
         .iter()
         .map(|(name, schema)| (name.trim_end_matches('?').to_owned(), schema.clone()))
@@ -209,7 +222,10 @@ fn node() -> Value {
         ("depth", number()),
         ("parent", maybe_text()),
         ("children", several(text())),
-        ("evidence", json!({"enum": ["observed", "one-sided", "inferred", "ambiguous"]})),
+        (
+            "evidence",
+            json!({"enum": ["observed", "one-sided", "inferred", "ambiguous"]}),
+        ),
         ("inferred_from", maybe_text()),
         ("levels_lost", number()),
         ("candidates", several(text())),
@@ -252,7 +268,10 @@ fn action() -> Value {
         ("generated", maybe_time()),
         ("received", time()),
         ("duration", maybe_number()),
-        ("outcome", json!({"enum": ["ok", "refused", "error", "unknown"]})),
+        (
+            "outcome",
+            json!({"enum": ["ok", "refused", "error", "unknown"]}),
+        ),
         ("status", maybe_number()),
         ("error", maybe_text()),
         ("work", maybe_number()),

@@ -48,7 +48,11 @@ impl Params {
     }
 
     /// A value with a text form of its own.
-    pub(crate) fn value<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, ApiError> {
+    pub(crate) fn value<T: FromStr>(
+        &self,
+        name: &str,
+        expected: &str,
+    ) -> Result<Option<T>, ApiError> {
         self.read(name, expected, |text| text.parse().ok())
     }
 
@@ -59,7 +63,11 @@ impl Params {
 
     /// A duration in nanoseconds.
     pub(crate) fn duration(&self, name: &str) -> Result<Option<u64>, ApiError> {
-        self.read(name, "a duration like 10ms, 1.5s or 250000 (nanoseconds)", duration)
+        self.read(
+            name,
+            "a duration like 10ms, 1.5s or 250000 (nanoseconds)",
+            duration,
+        )
     }
 
     /// True or false.
@@ -79,9 +87,15 @@ impl Params {
 
     /// How many rows.
     pub(crate) fn limit(&self) -> Result<usize, ApiError> {
-        let limit = self.read("limit", &format!("a number from 1 to {LIMIT_MAX}"), |text| {
-            text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit))
-        })?;
+        let limit = self.read(
+            "limit",
+            &format!("a number from 1 to {LIMIT_MAX}"),
+            |text| {
+                text.parse()
+                    .ok()
+                    .filter(|limit| (1..=LIMIT_MAX).contains(limit))
+            },
+        )?;
         Ok(limit.unwrap_or(LIMIT_DEFAULT))
     }
 
@@ -122,7 +136,11 @@ fn duration(text: &str) -> Option<u64> {
         _ => return None,
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok());
+    let number = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| text.parse::<u64>().ok())
+    };
     let whole = number(whole)??.checked_mul(unit_ns)?;
     let scale = 10u64.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     let part = u128::from(number(fraction)??) * u128::from(unit_ns);
@@ -155,7 +173,22 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", "ms", "-1", "1.s.", "1.2.3s", ".5s", "1.", "0.5", "1 s", "10MS", "1e3", "99999999999h", "0.0000000001s", "1.00000000000000000000000000s"] {
+        for text in [
+            "",
+            "ms",
+            "-1",
+            "1.s.",
+            "1.2.3s",
+            ".5s",
+            "1.",
+            "0.5",
+            "1 s",
+            "10MS",
+            "1e3",
+            "99999999999h",
+            "0.0000000001s",
+            "1.00000000000000000000000000s",
+        ] {
             assert_eq!(duration(text), None, "{text}");
         }
     }

@@ -68,13 +68,7 @@ pub(crate) fn encode_batch(
 }
 
 /// Appends a gap frame for the sequences `[from, to)`.
-pub(crate) fn encode_gap(
-    out: &mut Vec<u8>,
-    server: &ServerName,
-    epoch: Epoch,
-    from: u64,
-    to: u64,
-) {
+pub(crate) fn encode_gap(out: &mut Vec<u8>, server: &ServerName, epoch: Epoch, from: u64, to: u64) {
     frame(out, |out| {
         head(out, GAP, server, epoch, from);
         out.extend_from_slice(&to.to_le_bytes());

@@ -132,7 +132,9 @@ impl Index {
             },
             Record::Closing { opening, closing } => {
                 match self.journals.find_open(epoch, *opening) {
-                    Some(row) => self.take_closing(row, closing.outcome, closing.duration_ns, placed),
+                    Some(row) => {
+                        self.take_closing(row, closing.outcome, closing.duration_ns, placed)
+                    }
                     None => self.journals.wait(epoch, *opening, record.clone(), placed),
                 }
             }
@@ -162,7 +164,14 @@ impl Index {
             Direction::Outbound => 2,
         };
         let (server, epoch) = self.journals.name(entry.epoch);
-        (entry.depth, side, entry.start, server, epoch, entry.sequence)
+        (
+            entry.depth,
+            side,
+            entry.start,
+            server,
+            epoch,
+            entry.sequence,
+        )
     }
 
     fn follow<'a>(
@@ -193,7 +202,10 @@ impl Index {
             duration: 0,
             service,
             operation: self.names.intern(&opening.action),
-            depth: opening.call.as_ref().map_or(0, |call| call.identifier.depth()),
+            depth: opening
+                .call
+                .as_ref()
+                .map_or(0, |call| call.identifier.depth()),
             direction: opening.direction,
             outcome: Outcome::Unknown,
             ended: false,
@@ -207,7 +219,10 @@ impl Index {
             .as_ref()
             .map(|call| self.chain_origin(row, call.identifier.origin()));
         if let Some(origin) = origin {
-            push_once(&mut self.services.entry(service).or_default().origins, origin);
+            push_once(
+                &mut self.services.entry(service).or_default().origins,
+                origin,
+            );
         }
         let session = opening
             .session
@@ -235,14 +250,24 @@ impl Index {
     fn take_effect(&mut self, row: Row, placed: Placed) {
         let entry = &mut self.entries[row as usize];
         // A sound journal has one effect an entry; of several the first counts.
-        if entry.effect.is_none_or(|known| placed.sequence < known.sequence) {
+        if entry
+            .effect
+            .is_none_or(|known| placed.sequence < known.sequence)
+        {
             entry.effect = Some(placed);
+        }
+        if let Some(closing) = entry.closing {
+            let (epoch, opening) = (entry.epoch, entry.sequence);
+            self.journals.close(epoch, opening, closing.sequence);
         }
     }
 
     fn take_closing(&mut self, row: Row, outcome: Outcome, duration: u64, placed: Placed) {
         let entry = &mut self.entries[row as usize];
-        if entry.closing.is_some_and(|known| known.sequence <= placed.sequence) {
+        if entry
+            .closing
+            .is_some_and(|known| known.sequence <= placed.sequence)
+        {
             return;
         }
         entry.closing = Some(placed);
@@ -262,12 +287,21 @@ impl Index {
     }
 
     fn count_service(&mut self, row: Row, opening: &Opening) {
-        let EntryRow { service, operation, start, .. } = self.entries[row as usize];
+        let EntryRow {
+            service,
+            operation,
+            start,
+            ..
+        } = self.entries[row as usize];
         let version = self.names.intern(&opening.version);
         let host = self.names.intern(&opening.host);
         let service = self.services.entry(service).or_default();
         service.entries += 1;
-        service.last = if service.entries == 1 { start } else { service.last.max(start) };
+        service.last = if service.entries == 1 {
+            start
+        } else {
+            service.last.max(start)
+        };
         // What a service calls is the callee's operation.
         if opening.direction != Direction::Outbound {
             service.operations.insert(operation);
@@ -280,7 +314,12 @@ impl Index {
         let start = self.entries[row as usize].start;
         let Some(&number) = self.by_origin.get(&origin) else {
             let number = self.origins.len() as Row;
-            self.origins.push(OriginRow { origin, head: row, entries: 1, top: row });
+            self.origins.push(OriginRow {
+                origin,
+                head: row,
+                entries: 1,
+                top: row,
+            });
             self.by_origin.insert(origin, number);
             self.by_start.insert((start, origin), number);
             return number;

@@ -51,8 +51,21 @@ impl Journals {
             open: HashMap::new(),
             waiting: HashMap::new(),
         });
-        self.servers.entry(server.clone()).or_default().insert(epoch, id);
+        self.servers
+            .entry(server.clone())
+            .or_default()
+            .insert(epoch, id);
         id
+    }
+
+    /// Notes an epoch's first record. The epoch before that it names is known from now on, also
+    /// where nothing of it is here.
+    pub(crate) fn begin(&mut self, id: EpochId, start: EpochStart) {
+        let server = self.state(id).server.clone();
+        if let Some((previous, _)) = start.previous {
+            self.intern(&server, previous);
+        }
+        self.state_mut(id).start = Some(start);
     }
 
     /// The number of a known epoch.
@@ -92,7 +105,7 @@ impl Journals {
                 let epochs: Vec<&EpochState> = epochs.collect();
                 let resume = epochs
                     .iter()
-                    .find(|state| state.next() < expected_end(state, &epochs))
+                    .find(|state| state.contiguous() < expected_end(state, &epochs))
                     .or(epochs.last())?;
                 Some(Position {
                     server: server.clone(),
@@ -114,7 +127,11 @@ impl Journals {
         // A damaged journal must not make memory grow: an opening stands before what names it,
         // and one that is here but not open is no opening.
         if opening < placed.sequence && !state.received.holds(opening, opening + 1) {
-            state.waiting.entry(opening).or_default().push((record, placed));
+            state
+                .waiting
+                .entry(opening)
+                .or_default()
+                .push((record, placed));
         }
     }
 
@@ -139,11 +156,16 @@ impl EpochState {
     /// Where to go on: the first sequence that is neither here nor declared lost. Of an epoch
     /// whose rest is lost without a known end, the end of what is known.
     pub(crate) fn next(&self) -> u64 {
+        self.contiguous().min(self.known_end())
+    }
+
+    /// The first sequence that is neither here nor declared lost.
+    fn contiguous(&self) -> u64 {
         let mut known = self.received.clone();
         for (from, to) in self.lost.iter() {
             known.insert(from, to);
         }
-        known.contiguous().min(self.known_end())
+        known.contiguous()
     }
 
     /// One past the last record that was seen or declared lost.

@@ -185,7 +185,9 @@ impl Walk {
     fn within(&self, query: &RequestQuery, key: Key) -> bool {
         query.from.is_none_or(|from| key.0 >= from.0)
             && query.to.is_none_or(|to| key.0 < to.0)
-            && query.cursor.is_none_or(|cursor| key < (cursor.at, cursor.id))
+            && query
+                .cursor
+                .is_none_or(|cursor| key < (cursor.at, cursor.id))
     }
 
     fn may_match(&self, index: &Index, query: &RequestQuery, request: &OriginRow) -> bool {
@@ -199,7 +201,9 @@ impl Walk {
         index.chain(request).any(|(_, entry)| {
             entry.direction != Direction::Outbound
                 && self.service.is_none_or(|service| service == entry.service)
-                && self.operation.is_none_or(|operation| operation == entry.operation)
+                && self
+                    .operation
+                    .is_none_or(|operation| operation == entry.operation)
                 && meets(entry)
         })
     }
@@ -227,9 +231,8 @@ fn by_entry(query: &RequestQuery) -> bool {
 }
 
 fn names_meet(query: &RequestQuery, entry: &Entry) -> bool {
-    let is = |asked: &Option<String>, name: &Text| {
-        asked.as_ref().is_none_or(|asked| **asked == **name)
-    };
+    let is =
+        |asked: &Option<String>, name: &Text| asked.as_ref().is_none_or(|asked| **asked == **name);
     let attributes = entry.attributes();
     entry.opening.direction != Direction::Outbound
         && is(&query.service, &entry.opening.service)
@@ -248,7 +251,10 @@ fn meets(query: &RequestQuery, duration: Option<u64>, outcome: Outcome) -> bool 
             min.is_none_or(|min| duration >= min) && max.is_none_or(|max| duration <= max)
         }),
     };
-    timed && query.error.is_none_or(|error| error == (outcome == Outcome::Error))
+    timed
+        && query
+            .error
+            .is_none_or(|error| error == (outcome == Outcome::Error))
 }
 
 fn duration(entry: &Entry) -> Option<u64> {
@@ -258,7 +264,10 @@ fn duration(entry: &Entry) -> Option<u64> {
 /// The same order as [`Index::rank`], over entries.
 fn rank(entry: &Entry) -> (u32, u8, i64, &Position) {
     let opening = &entry.opening;
-    let depth = opening.call.as_ref().map_or(0, |call| call.identifier.depth());
+    let depth = opening
+        .call
+        .as_ref()
+        .map_or(0, |call| call.identifier.depth());
     let side = match opening.direction {
         Direction::Inbound => 0,
         Direction::Internal => 1,

@@ -118,7 +118,8 @@ impl Writer {
                 .open_writable(&path)
                 .map_err(failed(&path, "open"))?;
             let segment = files.push(Arc::clone(&file));
-            let end = replay_segment(&*file, segment, &mut replay).map_err(failed(&path, "read"))?;
+            let end =
+                replay_segment(&*file, segment, &mut replay).map_err(failed(&path, "read"))?;
             let length = file.bytes().map_err(failed(&path, "read"))?;
             if end < length {
                 tracing::warn!(file = %path.display(), at = end, bytes = length - end, "cut what a crash tore");
@@ -137,7 +138,8 @@ impl Writer {
             Some((file, number, _)) if fresh => (file, number, 0),
             Some(found) => found,
             None => {
-                let file = create(&*storage, dir, 0).map_err(failed(&segment_path(dir, 0), "create"))?;
+                let file =
+                    create(&*storage, dir, 0).map_err(failed(&segment_path(dir, 0), "create"))?;
                 files.push(Arc::clone(&file));
                 (file, 0, 0)
             }
@@ -183,7 +185,9 @@ impl Writer {
     /// Makes all that was written durable. After an error the next frame begins a new file.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.unsynced) {
-            self.current.sync_data().inspect_err(|_| self.doubtful = true)?;
+            self.current
+                .sync_data()
+                .inspect_err(|_| self.doubtful = true)?;
         }
         Ok(())
     }
@@ -299,7 +303,12 @@ fn numbers(storage: &dyn Storage, dir: &Path) -> io::Result<Vec<u32>> {
     let names = storage.list(dir)?;
     let mut numbers: Vec<u32> = names
         .iter()
-        .filter_map(|name| name.strip_suffix(EXTENSION)?.strip_suffix('.')?.parse().ok())
+        .filter_map(|name| {
+            name.strip_suffix(EXTENSION)?
+                .strip_suffix('.')?
+                .parse()
+                .ok()
+        })
         .collect();
     numbers.sort_unstable();
     Ok(numbers)

@@ -111,10 +111,15 @@ impl Store {
                     .is_none_or(|cursor| (visit.last, visit.session) < (cursor.at, cursor.id))
         };
         if let Some(client) = &query.client {
-            let known = index.clients.get(client).map_or(&[][..], |client| &client.sessions);
+            let known = index
+                .clients
+                .get(client)
+                .map_or(&[][..], |client| &client.sessions);
             let rows: HashSet<Row> = known.iter().copied().collect();
-            let mut visits: Vec<&SessionRow> =
-                rows.into_iter().map(|row| &index.sessions[row as usize]).collect();
+            let mut visits: Vec<&SessionRow> = rows
+                .into_iter()
+                .map(|row| &index.sessions[row as usize])
+                .collect();
             visits.retain(|visit| visit.actions > 0 && within(visit));
             visits.sort_unstable_by(|a, b| (b.last, b.session).cmp(&(a.last, a.session)));
             _ = visits.into_iter().all(&mut take);
@@ -177,13 +182,16 @@ fn view(visit: &SessionRow) -> SessionView {
 }
 
 fn names<'a>(index: &Index, ids: impl IntoIterator<Item = &'a u32>) -> Vec<Text> {
-    let mut names: Vec<Text> = ids.into_iter().map(|id| index.names.name(*id).clone()).collect();
+    let mut names: Vec<Text> = ids
+        .into_iter()
+        .map(|id| index.names.name(*id).clone())
+        .collect();
     names.sort_unstable();
     names
 }
 
 fn epochs_view(epochs: &[&EpochState]) -> Vec<EpochView> {
-    let mut views: Vec<EpochView> = epochs
+    epochs
         .iter()
         .map(|state| EpochView {
             epoch: state.epoch,
@@ -192,26 +200,7 @@ fn epochs_view(epochs: &[&EpochState]) -> Vec<EpochView> {
             next: state.next(),
             gaps: gaps(state, expected_end(state, epochs)),
         })
-        .collect();
-    // Epochs that are only heard of: a later one names them, nothing of them is here.
-    for (epoch, end) in epochs.iter().filter_map(|later| later.start?.previous) {
-        if end > 0 && !views.iter().any(|view| view.epoch == epoch) {
-            let gap = GapView {
-                from: 0,
-                to: Some(end),
-                lost: false,
-            };
-            views.push(EpochView {
-                epoch,
-                volatile: Some(false),
-                records: 0,
-                next: 0,
-                gaps: vec![gap],
-            });
-        }
-    }
-    views.sort_unstable_by_key(|view| view.epoch);
-    views
+        .collect()
 }
 
 /// The missing parts of an epoch, each told to be lost or not.
