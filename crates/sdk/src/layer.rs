@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Extensions, HeaderValue, Request, Response};
 use http_body::Body;
 use selvedge_identity::carrier;
-use selvedge_node::{End, Node};
+use selvedge_node::{End, Exchange, Node};
 
 use crate::inbound;
 use crate::record::{RequestBody, gather};
@@ -94,6 +94,7 @@ where
 {
     let (mut parts, body) = request.into_parts();
     let exchange = inbound::take(&node, &parts, peer(&parts.extensions)).await;
+    let given_up = GivenUp(Some(exchange.clone()));
     let received = Arc::new(Mutex::new(gather(node.keep(), &parts.headers)));
     parts.extensions.insert(exchange.clone());
     let request = Request::from_parts(parts, RequestBody::new(body, received.clone()));
@@ -119,12 +120,34 @@ where
         Some(end) => exchange.finish(end).await,
         None => exchange.answer(status).await,
     };
+    given_up.forget();
     if let Some(token) = answer.session
         && let Ok(token) = HeaderValue::try_from(token)
     {
         parts.headers.insert(carrier::SESSION, token);
     }
     Ok(Response::from_parts(parts, body))
+}
+
+/// Closes a request that is dropped before its answer: code of the service may hold its exchange
+/// for longer.
+struct GivenUp(Option<Exchange>);
+
+impl GivenUp {
+    fn forget(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.0.take() {
+            exchange.close(End {
+                error: Some("given up before its answer".to_owned()),
+                ..End::default()
+            });
+        }
+    }
 }
 
 fn peer(extensions: &Extensions) -> Option<IpAddr> {

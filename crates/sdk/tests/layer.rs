@@ -169,6 +169,29 @@ async fn an_answer_whose_client_goes_away_is_an_error() {
 type Part = Result<Bytes, Infallible>;
 
 #[tokio::test]
+async fn a_request_that_is_given_up_before_its_answer_is_an_error() {
+    let server = Server::start().await;
+    let (entered, mut has_entered) = tokio::sync::mpsc::channel::<Session>(1);
+    let hung = get(|session: Session| async move {
+        // Held beyond the request, as a task of the service might.
+        entered.send(session).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let router = Router::new().route("/", hung);
+    let session = {
+        let asking = server.ask(router, request("GET", "/", Body::empty()));
+        tokio::select! {
+            _ = asking => panic!("it hangs"),
+            session = has_entered.recv() => session.unwrap(),
+        }
+    };
+    let entries = server.entries().await;
+    let closing = entries[0].closing.as_ref().unwrap();
+    assert!(closing.error.as_ref().unwrap().contains("given up"));
+    drop(session);
+}
+
+#[tokio::test]
 async fn a_body_that_fails_is_an_error_and_reaches_the_client_as_one() {
     let server = Server::start().await;
     let failing = get(|| async {

@@ -42,8 +42,7 @@ impl Handler for Front {
         } = request;
         let exchange = take(&self.node, &head, peer.ip()).await;
         let passing = Passing {
-            ticket: self.live.begin(&exchange),
-            live: self.live.clone(),
+            _ticket: self.live.begin(&exchange),
             exchange,
             received: Passed::default(),
         };
@@ -161,12 +160,22 @@ impl Observer for Passed {
     fn end(self: Box<Self>, _: BodyEnd<'_>) {}
 }
 
-/// A request on its way through.
+/// A request on its way through. Dropped before its answer has ended, it is closed as failed: its
+/// exchange stays findable for late calls, so it would not close itself.
 struct Passing {
     exchange: Exchange,
-    ticket: Ticket,
-    live: Arc<Live>,
+    _ticket: Ticket,
     received: Passed,
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        // Does nothing where the end was written.
+        self.exchange.close(End {
+            error: Some("given up before its answer".to_owned()),
+            ..End::default()
+        });
+    }
 }
 
 impl Passing {
@@ -209,9 +218,7 @@ impl Passing {
                 None,
             );
             body = Body::full(whole);
-            let answer = self.exchange.finish(end).await;
-            self.live.end(self.ticket);
-            answer
+            self.exchange.finish(end).await
         } else {
             let answer = self.exchange.answer(head.status).await;
             body = body.observed(Box::new(Closing {
@@ -241,7 +248,6 @@ impl Passing {
             Some(why.to_owned()),
         );
         let answer = self.exchange.finish(end).await;
-        self.live.end(self.ticket);
         if let Some(token) = answer.session {
             response.head.fields.append(carrier::SESSION, token);
         }
@@ -307,7 +313,6 @@ impl Observer for Closing {
             status,
             error,
         ));
-        passing.live.end(passing.ticket);
     }
 }
 

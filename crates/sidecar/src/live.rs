@@ -5,7 +5,7 @@
 //! makes afterwards: as long as fewer than a set number of others have ended since.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use selvedge_identity::{Origin, RequestIdentifier, StackId};
 use selvedge_node::Exchange;
@@ -42,20 +42,23 @@ impl Live {
         }
     }
 
-    /// A request begins; the ticket ends it.
-    pub(crate) fn begin(&self, exchange: &Exchange) -> Ticket {
+    /// A request begins; it ends when its ticket is dropped.
+    pub(crate) fn begin(self: &Arc<Self>, exchange: &Exchange) -> Ticket {
         let key = Key::from(exchange.identifier());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.next += 1;
         let number = state.next;
         state.exchanges.insert(key, (number, exchange.clone()));
-        Ticket { key, number }
+        Ticket {
+            live: self.clone(),
+            key,
+            number,
+        }
     }
 
-    /// A request's answer has ended.
-    pub(crate) fn end(&self, ticket: Ticket) {
+    fn end(&self, key: Key, number: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.finished.push_back((ticket.key, ticket.number));
+        state.finished.push_back((key, number));
         while state.finished.len() > self.finished_max {
             let Some((key, number)) = state.finished.pop_front() else {
                 return;
@@ -75,8 +78,14 @@ impl Live {
 }
 
 /// One request in [`Live`].
-#[derive(Debug)]
 pub(crate) struct Ticket {
+    live: Arc<Live>,
     key: Key,
     number: u64,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.live.end(self.key, self.number);
+    }
 }

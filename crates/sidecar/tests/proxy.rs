@@ -376,6 +376,55 @@ async fn the_local_api_tells_the_history_and_takes_actions_and_attributes() {
 }
 
 #[tokio::test]
+async fn a_request_that_a_stopping_sidecar_gives_up_is_an_error() {
+    let fleet = Fleet::new();
+    let (entered, mut has_entered) = mpsc::channel::<()>(1);
+    let hung = get(|| async move {
+        entered.send(()).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let application = serve(Router::new().route("/", hung)).await;
+    let node = fleet.node("content-1", "content").await;
+    let sidecar = Sidecar::start(options(application), node.clone())
+        .await
+        .unwrap();
+    let request = fleet
+        .http
+        .get(format!("http://{}/", sidecar.inbound_addr()))
+        .header("selvedge-session", &fleet.token);
+    let asking = tokio::spawn(request.send());
+    has_entered.recv().await.unwrap();
+    drop(sidecar);
+    assert!(asking.await.unwrap().is_err());
+    let entries = fleet.journal(&node).await;
+    let closing = entries[0].closing.as_ref().unwrap();
+    assert!(closing.error.as_ref().unwrap().contains("given up"));
+}
+
+#[tokio::test]
+async fn finished_requests_stay_known_up_to_a_bound() {
+    let mut fleet = Fleet::new();
+    let application = serve(Router::new().fallback(show_headers)).await;
+    let node = fleet.node("content-1", "content").await;
+    let mut options = options(application);
+    options.finished_max = 2;
+    let sidecar = Sidecar::start(options, node).await.unwrap();
+    let mut requests = Vec::new();
+    for _ in 0..3 {
+        let (_, seen) = fleet.ask(sidecar.inbound_addr(), "/", None).await;
+        requests.push(seen["selvedge-request"].as_str().unwrap().to_owned());
+    }
+    for (request, status) in requests.iter().zip([404, 200, 200]) {
+        let url = format!(
+            "http://{}/selvedge/v1/session/history",
+            sidecar.egress_addr()
+        );
+        let asked = fleet.http.get(url).header("selvedge-request", request);
+        assert_eq!(asked.send().await.unwrap().status(), status);
+    }
+}
+
+#[tokio::test]
 async fn settings_that_cannot_work_are_refused_with_a_sentence() {
     let fleet = Fleet::new();
     let node = fleet.node("content-1", "content").await;
