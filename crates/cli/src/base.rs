@@ -10,7 +10,7 @@ use selvedge_identity::{KeyRing, ServerName};
 use selvedge_node::{Keep, MemoryOptions, Node, NodeOptions, SystemClock};
 
 use crate::args::{ClockSkew, Member};
-use crate::config::{self, Config};
+use crate::config::{self, Config, TrustedSection};
 use crate::keys;
 
 /// Where data lies unless told otherwise.
@@ -33,6 +33,16 @@ pub(crate) struct Server<'a> {
     pub(crate) version: Option<&'a str>,
     pub(crate) keep: Keep,
     pub(crate) memory: MemoryOptions,
+    pub(crate) side: Side,
+}
+
+/// Who sends a server its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Clients: it is the gateway.
+    Clients,
+    /// The gateway and other servers.
+    Servers,
 }
 
 impl Base {
@@ -85,6 +95,16 @@ impl Base {
             memory: MemoryOptions {
                 bytes_max: self.config.node.memory_bytes_max,
             },
+            side: Side::Servers,
+        }
+    }
+
+    /// A gateway: it faces the clients, and answers nothing from its memory.
+    pub(crate) fn gateway<'a>(&self, name: ServerName) -> Server<'a> {
+        Server {
+            memory: MemoryOptions { bytes_max: 0 },
+            side: Side::Clients,
+            ..self.server(name, "gateway")
         }
     }
 
@@ -101,10 +121,10 @@ impl Base {
         options.journal = self.config.journal.options();
         options.wait = self.config.node.wait();
         options.shape = self.config.node.shape();
-        let trusted = self.config.node.trusted.iter();
-        options.trusted = trusted
-            .map(|net| config::trusted(net))
-            .collect::<Result<_>>()?;
+        options.trusted = TrustedSection::networks(match server.side {
+            Side::Clients => &self.config.trusted.clients,
+            Side::Servers => &self.config.trusted.servers,
+        })?;
         if let Some(skew) = self.skews.iter().find(|skew| skew.server == *name) {
             options.clock = Arc::new(SystemClock::new(skew.skew_ns));
         }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use selvedge_gateway::GatewayOptions;
 use selvedge_identity::Shape;
 use selvedge_journal::{Durability, JournalOptions, Retain};
-use selvedge_node::{Keep, MemoryOptions, WaitOptions, private_networks};
+use selvedge_node::{IpNet, Keep, MemoryOptions, WaitOptions, private_networks};
 use selvedge_sidecar::SidecarOptions;
 use serde::Deserialize;
 
@@ -27,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) sidecar: Option<SidecarOptions>,
     pub(crate) bus: BusSection,
     pub(crate) admin: AdminSection,
+    pub(crate) trusted: TrustedSection,
     pub(crate) node: NodeSection,
     pub(crate) journal: JournalSection,
     pub(crate) keep: Keep,
@@ -63,6 +64,40 @@ impl Default for AdminSection {
     }
 }
 
+/// Sources whose `traceparent` and `selvedge-request` are continued; those of others become links.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TrustedSection {
+    /// By the gateway.
+    pub(crate) clients: Vec<String>,
+    /// By the servers behind it.
+    pub(crate) servers: Vec<String>,
+}
+
+impl Default for TrustedSection {
+    fn default() -> Self {
+        let private: Vec<String> = private_networks().iter().map(ToString::to_string).collect();
+        Self {
+            clients: private.clone(),
+            servers: private,
+        }
+    }
+}
+
+impl TrustedSection {
+    /// Reads a list of networks.
+    ///
+    /// # Errors
+    /// One that names what is no network.
+    pub(crate) fn networks(list: &[String]) -> Result<Vec<IpNet>> {
+        let network = |net: &String| {
+            net.parse()
+                .map_err(|_| anyhow!("trusted: {net:?} is not a network, as in \"10.0.0.0/8\""))
+        };
+        list.iter().map(network).collect()
+    }
+}
+
 /// What every server of this program is told.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -73,8 +108,6 @@ pub(crate) struct NodeSection {
     pub(crate) waiters_max: usize,
     /// Bytes of the fleet's history that a server holds.
     pub(crate) memory_bytes_max: usize,
-    /// Sources whose identifiers are continued.
-    pub(crate) trusted: Vec<String>,
     /// Ids in a request identifier's stack.
     pub(crate) stack: u8,
     /// Bytes of each.
@@ -90,7 +123,6 @@ impl Default for NodeSection {
             wait_ms_max: wait.longest.as_millis() as u64,
             waiters_max: wait.waiters_max,
             memory_bytes_max: MemoryOptions::default().bytes_max,
-            trusted: private_networks().iter().map(ToString::to_string).collect(),
             stack: shape.k,
             id_bytes: shape.width,
             depth_increment: shape.depth_increment,
@@ -213,16 +245,9 @@ fn check(config: &Config) -> Result<()> {
             node.id_bytes
         ));
     }
-    for net in &node.trusted {
-        trusted(net)?;
-    }
+    TrustedSection::networks(&config.trusted.clients)?;
+    TrustedSection::networks(&config.trusted.servers)?;
     Ok(())
-}
-
-/// Reads a network of `node.trusted`.
-pub(crate) fn trusted(net: &str) -> Result<selvedge_node::IpNet> {
-    net.parse()
-        .map_err(|_| anyhow!("node.trusted: {net:?} is not a network, as in \"10.0.0.0/8\""))
 }
 
 /// Makes of serde's "unknown field `x`, expected one of `a`, `b`" a sentence with the nearest key.
@@ -234,10 +259,13 @@ fn sentence(message: &str) -> String {
     let Some(wrong) = quoted.next() else {
         return message.to_owned();
     };
-    let nearest = quoted.min_by_key(|right| strsim::damerau_levenshtein(wrong, right));
-    match nearest {
-        Some(right) => format!("unknown key {wrong:?}; did you mean {right:?}?"),
-        None => format!("unknown key {wrong:?}"),
+    let right: Vec<&str> = quoted.collect();
+    let distance = |key: &&&str| strsim::damerau_levenshtein(wrong, key);
+    match right.iter().min_by_key(distance) {
+        Some(near) if distance(&near) <= 1 + wrong.len() / 3 => {
+            format!("unknown key {wrong:?}; did you mean {near:?}?")
+        }
+        _ => format!("unknown key {wrong:?}; there are {}", right.join(", ")),
     }
 }
 
@@ -262,6 +290,12 @@ mod tests {
             fault.sentence,
             "unknown key \"gatway\"; did you mean \"gateway\"?"
         );
+    }
+
+    #[test]
+    fn a_key_like_no_other_is_refused_with_all_there_are() {
+        let fault = parse("[bus]\ncolour = 1\n").expect_err("refused");
+        assert_eq!(fault.sentence, "unknown key \"colour\"; there are listen");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use selvedge_bus::{Bus, Hub, HubOptions, LinkOptions, TcpBus};
 use selvedge_example_shop::{self as shop, Running, Services, ShopOptions};
 use selvedge_gateway::{Gateway, UpstreamOptions};
-use selvedge_node::{Keep, MemoryOptions};
+use selvedge_node::Keep;
 use selvedge_repository::{Repository, RepositoryOptions};
 use selvedge_sidecar::{Sidecar, SidecarOptions};
 
@@ -36,11 +36,8 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     } else {
         None
     };
-    let mut server = base.server(
-        args.member.name.clone().unwrap_or_else(|| name("gateway")),
-        "gateway",
-    );
-    server.memory = MemoryOptions { bytes_max: 0 };
+    let own_name = args.member.name.clone();
+    let server = base.gateway(own_name.unwrap_or_else(|| name("gateway")));
     let node = base.node(server, bus).await?;
     let mut options = config.gateway.clone();
     if let Some(listen) = args.listen {

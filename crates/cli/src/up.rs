@@ -8,7 +8,7 @@ use selvedge_bus::{Bus, Hub, HubOptions};
 use selvedge_example_shop::{self as shop, Running, Services, ShopOptions};
 use selvedge_gateway::{Gateway, RunningGateway, UpstreamOptions};
 use selvedge_identity::ServerName;
-use selvedge_node::{Keep, MemoryOptions, Node};
+use selvedge_node::{Keep, Node};
 use selvedge_repository::{Repository, RepositoryOptions};
 use selvedge_sidecar::{RunningSidecar, Sidecar, SidecarOptions};
 
@@ -75,10 +75,7 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     } else {
         sidecars(base, &args.upstream, &bus).await?
     };
-    let mut server = base.server(name("gateway"), "gateway");
-    // The gateway answers nothing from its memory.
-    server.memory = MemoryOptions { bytes_max: 0 };
-    let gateway_node = base.node(server, bus).await?;
+    let gateway_node = base.node(base.gateway(name("gateway")), bus).await?;
     let mut options = config.gateway.clone();
     for listen in &mut options.listen {
         *listen = port(*listen, args.ephemeral);
