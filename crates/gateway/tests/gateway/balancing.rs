@@ -171,7 +171,7 @@ async fn without_a_server_the_answer_says_which_way_it_failed() {
     let content = fleet.content("a").await;
     let (gateway, _) = fleet
         .gateway(&[], |options| {
-            options.upstream_limits.answer_timeout_ms = 50
+            options.upstream_limits.answer_timeout_ms = 50;
         })
         .await;
     let address = gateway.local_addr();

@@ -73,7 +73,7 @@ impl Fleet {
 
     /// What a stopped node wrote.
     pub(crate) fn records(&self, name: &str) -> Vec<Record> {
-        let records = read_dir(Arc::new(DiskStorage::default()), &self.journal(name)).unwrap();
+        let records = read_dir(Arc::new(DiskStorage), &self.journal(name)).unwrap();
         records
             .filter_map(|record| Record::decode(&record.unwrap().payload).ok())
             .collect()
