@@ -194,6 +194,24 @@ async fn a_name_taken_while_the_hub_was_down_is_told_to_the_former_owner_until_i
 }
 
 #[tokio::test]
+async fn records_that_nobody_announces_are_told_with_the_heartbeat() {
+    let hub = small_ring();
+    let address = hub.listen(anywhere(), KEY).await.unwrap();
+    let journal = Arc::new(MemoryJournal::new("a"));
+    let mut reader = hub.subscribe(Subscribe::oldest("b")).await.unwrap();
+    let owner = TcpBus::connect(address, KEY, "a").await.unwrap();
+    let _publisher = owner.join(journal.clone()).await.unwrap();
+    let mut model = Model::default();
+    model.catch_up(&mut reader, &journal).await;
+    journal.append_numbered(10);
+    model.catch_up(&mut reader, &journal).await;
+    journal.begin_epoch();
+    model.catch_up(&mut reader, &journal).await;
+    assert_eq!(model.count(&journal), 12);
+    assert_eq!((model.missing(), model.duplicates), (0, 0));
+}
+
+#[tokio::test]
 async fn a_wrong_key_is_refused_and_counted() {
     let hub = Hub::default();
     let address = hub.listen(anywhere(), KEY).await.unwrap();

@@ -9,21 +9,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use selvedge_identity::{Epoch, Position, ServerName};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use selvedge_identity::Position;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::LinkOptions;
 use super::client_link::{self, DialError};
-use super::frame::{BODY_MAX, Frame};
+use super::following::{Following, TcpSubscription};
+use super::frame::Frame;
 use super::handshake::{self, NAME_MAX, Peer};
-use super::message::{BATCH, Message, batch_body, batch_body_len};
+use super::message::Message;
 use super::outbox::Outbox;
-use crate::batch::split;
-use crate::hub::{BATCH_BYTES_MAX, Begin};
-use crate::{
-    Batch, Bus, BusError, Event, Events, Extent, Publisher, Source, Start, Subscribe, Subscription,
-};
+use super::publisher::{Join, TcpPublisher};
+use crate::hub::Begin;
+use crate::{Bus, BusError, Publisher, Source, Start, Subscribe, Subscription};
 
 /// A [`Bus`] over TCP. It connects again by itself, joins again, and resumes its subscriptions.
 /// Cloning gives another handle on the same link; the link ends with the last handle, publisher
@@ -126,8 +125,8 @@ impl std::fmt::Debug for TcpBus {
 }
 
 /// Ends the link with the last user of it.
-struct Keeper {
-    client: Arc<Client>,
+pub(crate) struct Keeper {
+    pub(crate) client: Arc<Client>,
     task: AbortHandle,
 }
 
@@ -173,116 +172,7 @@ pub(crate) struct State {
     pub(crate) joins: HashMap<u16, Join>,
     pub(crate) subscriptions: HashMap<u16, Following>,
     last_channel: u16,
-    stopped: bool,
-}
-
-/// An owned journal.
-pub(crate) struct Join {
-    pub(crate) server: ServerName,
-    pub(crate) source: Arc<dyn Source>,
-    /// The first answer, as long as the one who joins waits for it.
-    pub(crate) answer: Option<oneshot::Sender<Result<(), BusError>>>,
-    /// The hub of this link takes announcements.
-    pub(crate) joined: bool,
-    /// The owner who has the name now, where it was lost between two links.
-    pub(crate) taken_by: Option<String>,
-    /// Announced on this link, and not yet taken.
-    pub(crate) unacknowledged: u64,
-    pub(crate) room: Arc<Notify>,
-    /// The epoch last announced: at another one the ends are told first.
-    announced: Option<Epoch>,
-}
-
-/// A subscription, as far as it has come.
-pub(crate) struct Following {
-    name: String,
-    skip: Option<ServerName>,
-    begin: Begin,
-    pub(crate) positions: HashMap<ServerName, (Epoch, u64)>,
-    pub(crate) present: HashSet<ServerName>,
-    pub(crate) events: mpsc::UnboundedSender<(Event, u64)>,
-    /// Bytes handed over and not yet read by the user.
-    pub(crate) queued: i64,
-    /// Bytes that the hub of this link may still send; below zero by at most one frame.
-    pub(crate) allowed: i64,
-    /// Turns true when the hub has said where the subscription begins.
-    pub(crate) settled: watch::Sender<bool>,
-    pub(crate) denied: Option<String>,
-}
-
-impl Following {
-    /// The frames that open it on a new link.
-    pub(crate) fn open(&mut self, window: usize) -> [Message; 2] {
-        let position = |(server, (epoch, sequence)): (&ServerName, &(Epoch, u64))| Position {
-            server: server.clone(),
-            epoch: *epoch,
-            sequence: *sequence,
-        };
-        let subscribe = Message::Subscribe {
-            name: self.name.clone(),
-            begin: self.begin,
-            skip: self.skip.clone(),
-            from: self.positions.iter().map(position).collect(),
-        };
-        self.allowed = 0;
-        let bytes = self.allow(window, true).unwrap_or(0);
-        [subscribe, Message::Credit { bytes }]
-    }
-
-    /// The hub has said where it begins: from now on it is resumed, not begun.
-    pub(crate) fn settle(&mut self, from: Vec<Position>) {
-        for position in from {
-            let place = (position.epoch, position.sequence);
-            self.positions.entry(position.server).or_insert(place);
-        }
-        if self.begin == Begin::Now {
-            self.begin = Begin::Epoch;
-        }
-        self.settled.send_replace(true);
-    }
-
-    /// What more the hub may send, if that is worth a frame.
-    fn allow(&mut self, window: usize, any: bool) -> Option<u64> {
-        let window = i64::try_from(window).unwrap_or(i64::MAX);
-        let more = window - self.queued - self.allowed;
-        if more <= 0 || (!any && more < window / 4) {
-            return None;
-        }
-        self.allowed += more;
-        u64::try_from(more).ok()
-    }
-
-    /// Hands an event over and moves the positions.
-    pub(crate) fn take(&mut self, event: Event, cost: usize) {
-        match &event {
-            Event::Batch(batch) => {
-                let place = (batch.epoch, batch.end());
-                self.positions.insert(batch.server.clone(), place);
-            }
-            Event::Gap {
-                server, epoch, to, ..
-            } => {
-                self.positions.insert(server.clone(), (*epoch, *to));
-            }
-            Event::Joined { server, .. } => {
-                self.present.insert(server.clone());
-            }
-            Event::Left { server } => {
-                self.present.remove(server);
-            }
-        }
-        let cost = cost as i64;
-        self.allowed -= cost;
-        self.queued += cost;
-        let _ = self.events.send((event, cost as u64));
-    }
-
-    /// The link is down: nobody is known to be present.
-    pub(crate) fn lose(&mut self) {
-        for server in std::mem::take(&mut self.present) {
-            let _ = self.events.send((Event::Left { server }, 0));
-        }
-    }
+    pub(crate) stopped: bool,
 }
 
 impl Client {
@@ -359,17 +249,8 @@ impl Bus for TcpBus {
                 return Err(BusError::NameTaken { server, owner });
             }
             let channel = state.free_channel()?;
-            let room = Arc::new(Notify::new());
-            let join = Join {
-                server: server.clone(),
-                source,
-                answer: Some(sender),
-                joined: false,
-                taken_by: None,
-                unacknowledged: 0,
-                room: Arc::clone(&room),
-                announced: None,
-            };
+            let join = Join::new(source, sender);
+            let room = Arc::clone(&join.room);
             state.joins.insert(channel, join);
             let message = Message::Join {
                 server: server.clone(),
@@ -438,135 +319,5 @@ impl Bus for TcpBus {
         }
         drop(state);
         Ok(Subscription::new(Box::new(subscription)))
-    }
-}
-
-struct TcpPublisher {
-    keeper: Arc<Keeper>,
-    channel: u16,
-    server: ServerName,
-    room: Arc<Notify>,
-}
-
-impl TcpPublisher {
-    /// Sends frames if the window has room; false if it has none.
-    fn try_send(&self, epoch: Epoch, frame: &Frame) -> Result<bool, BusError> {
-        let client = &self.keeper.client;
-        let mut guard = client.state();
-        let state = &mut *guard;
-        if state.stopped {
-            return Err(BusError::Closed);
-        }
-        let Some(join) = state.joins.get_mut(&self.channel) else {
-            return Err(BusError::Closed);
-        };
-        if let Some(owner) = &join.taken_by {
-            return Err(BusError::NameTaken {
-                server: self.server.clone(),
-                owner: owner.clone(),
-            });
-        }
-        if !join.joined {
-            return Ok(true); // the hub reads it from the journal once it is back
-        }
-        if join.unacknowledged >= client.options.window_bytes as u64 {
-            return Ok(false);
-        }
-        if join.announced != Some(epoch) {
-            // The end of the epoch before counts as announced too.
-            join.announced = Some(epoch);
-            let extents: Vec<Extent> = join.source.epochs();
-            let frame = Message::Extents(extents).frame(self.channel);
-            if let Some(link) = &state.link {
-                let _ = link.push(frame);
-            }
-        }
-        join.unacknowledged += frame.cost() as u64;
-        state.push(frame.clone());
-        Ok(true)
-    }
-}
-
-#[async_trait]
-impl Publisher for TcpPublisher {
-    async fn announce(&self, batch: Batch) -> Result<(), BusError> {
-        if batch.server != self.server {
-            return Err(BusError::WrongServer {
-                owned: self.server.clone(),
-                announced: batch.server,
-            });
-        }
-        if batch.records.is_empty() {
-            return Ok(());
-        }
-        for part in split(batch, BATCH_BYTES_MAX) {
-            let frame = if batch_body_len(&part) <= BODY_MAX {
-                Frame::new(BATCH, self.channel, batch_body(&part))
-            } else {
-                // Too long for a link. The hub learns that it is there; reading it gives a gap.
-                let source = {
-                    let state = self.keeper.client.state();
-                    state
-                        .joins
-                        .get(&self.channel)
-                        .map(|j| Arc::clone(&j.source))
-                };
-                let extents = source.map(|source| source.epochs()).unwrap_or_default();
-                Message::Extents(extents).frame(self.channel)
-            };
-            loop {
-                let room = self.room.notified();
-                tokio::pin!(room);
-                room.as_mut().enable();
-                if self.try_send(part.epoch, &frame)? {
-                    break;
-                }
-                room.await;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for TcpPublisher {
-    fn drop(&mut self) {
-        let mut state = self.keeper.client.state();
-        if state.joins.remove(&self.channel).is_some() {
-            state.push(Message::Leave.frame(self.channel));
-        }
-    }
-}
-
-struct TcpSubscription {
-    keeper: Arc<Keeper>,
-    channel: u16,
-    receiver: mpsc::UnboundedReceiver<(Event, u64)>,
-}
-
-#[async_trait]
-impl Events for TcpSubscription {
-    async fn next(&mut self) -> Option<Event> {
-        let (event, cost) = self.receiver.recv().await?;
-        let client = &self.keeper.client;
-        let mut guard = client.state();
-        let state = &mut *guard;
-        if let Some(following) = state.subscriptions.get_mut(&self.channel) {
-            following.queued -= cost as i64;
-            if state.link.is_some()
-                && let Some(bytes) = following.allow(client.options.window_bytes, false)
-            {
-                state.push(Message::Credit { bytes }.frame(self.channel));
-            }
-        }
-        Some(event)
-    }
-}
-
-impl Drop for TcpSubscription {
-    fn drop(&mut self) {
-        let mut state = self.keeper.client.state();
-        if state.subscriptions.remove(&self.channel).is_some() {
-            state.push(Message::Unsubscribe.frame(self.channel));
-        }
     }
 }

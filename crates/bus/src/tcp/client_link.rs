@@ -102,10 +102,38 @@ async fn serve(client: &Arc<Client>, stream: TcpStream) -> FrameError {
     };
     let reason = tokio::select! {
         Err(error) = link.read(BufReader::with_capacity(64 * 1024, read)) => error,
+        () = tell(client, &outbox) => FrameError::Ended,
         in_time = &mut sending => if in_time { FrameError::Ended } else { FrameError::Idle },
     };
     drop(guard);
     reason
+}
+
+/// Tells the hub, now and then, of records that nobody announced: an announcement that fell
+/// between a journal's end being told and the hub's answer, or a publisher that stopped early.
+async fn tell(client: &Client, outbox: &Outbox) {
+    let mut ticks = tokio::time::interval(client.options.heartbeat);
+    loop {
+        ticks.tick().await;
+        let sources: Vec<(u16, Arc<dyn Source>)> = {
+            let state = client.state();
+            let joined = state.joins.iter().filter(|(_, join)| join.joined);
+            joined
+                .map(|(channel, join)| (*channel, Arc::clone(&join.source)))
+                .collect()
+        };
+        for (channel, source) in sources {
+            let extents = source.epochs();
+            let end = extents.last().map(|last| (last.epoch, last.end));
+            if let Some(join) = client.state().joins.get_mut(&channel)
+                && let Some((epoch, end)) = end
+                && join.told.is_none_or(|told| told.0 != epoch || told.1 < end)
+            {
+                join.told = Some((epoch, end));
+                let _ = outbox.push(Message::Extents(extents).frame(channel));
+            }
+        }
+    }
 }
 
 /// Says on a new link what holds over all links.
@@ -120,7 +148,7 @@ fn open_all(client: &Client, outbox: &Arc<Outbox>) {
             }
         }
         let source =
-            |(channel, join): (&u16, &super::client::Join)| (*channel, Arc::clone(&join.source));
+            |(channel, join): (&u16, &super::publisher::Join)| (*channel, Arc::clone(&join.source));
         state.joins.iter().map(source).collect()
     };
     for (channel, source) in sources {
@@ -151,6 +179,7 @@ impl Drop for Guard<'_> {
             join.joined = false;
             join.taken_by = None;
             join.unacknowledged = 0;
+            join.told = None;
             join.room.notify_waiters();
         }
         for following in state.subscriptions.values_mut() {
@@ -277,9 +306,11 @@ impl ClientLink<'_> {
         };
         // What was announced before this instant was dropped; from now on it is sent. So what
         // the journal holds now closes the gap between.
-        let _ = self
-            .outbox
-            .push(Message::Extents(source.epochs()).frame(channel));
+        let extents = source.epochs();
+        if let Some(join) = self.client.state().joins.get_mut(&channel) {
+            join.told = extents.last().map(|last| (last.epoch, last.end));
+        }
+        let _ = self.outbox.push(Message::Extents(extents).frame(channel));
     }
 
     /// Refused: for good where the owner just joins, else tried again, for the hub may not have

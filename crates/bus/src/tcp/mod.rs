@@ -7,12 +7,14 @@
 
 mod client;
 mod client_link;
+mod following;
 mod frame;
 mod handshake;
 mod hub_link;
 mod listener;
 mod message;
 mod outbox;
+mod publisher;
 mod remote;
 #[cfg(test)]
 mod tests;
