@@ -49,7 +49,9 @@
 //! # }
 //! ```
 //!
-//! Requirements: A1, A5, A9, D5, D6.
+//! Work that no request caused (a timer, a batch) begins with [`begin`].
+//!
+//! Requirements: A1, A5, A9, D1, D5, D6.
 
 #[cfg(feature = "client")]
 mod client;
@@ -57,6 +59,7 @@ mod inbound;
 mod layer;
 mod record;
 mod reply;
+mod root;
 #[cfg(feature = "axum")]
 mod session;
 
@@ -65,6 +68,7 @@ pub use client::{CallError, Client, Reply};
 pub use layer::{Layer, Peer, Tracked};
 pub use record::RequestBody;
 pub use reply::ReplyBody;
+pub use root::begin;
 pub use selvedge_node::{Action, End, Exchange, Node, NodeOptions};
 #[cfg(feature = "axum")]
 pub use session::{NoSession, Session};

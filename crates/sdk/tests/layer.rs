@@ -345,3 +345,14 @@ async fn calls_carry_the_identifier_one_call_deeper_and_have_entries() {
     assert_eq!(posted.request.body.as_deref(), Some(&br#"{"n":1}"#[..]));
     assert!(calls[3].closing.as_ref().unwrap().error.is_some());
 }
+
+#[tokio::test]
+async fn work_that_no_request_caused_is_a_root_of_its_own() {
+    let server = Server::start().await;
+    let report = selvedge::begin(&server.node, "nightly-report");
+    assert_eq!((report.identifier().depth(), report.session()), (0, None));
+    report.close(selvedge::End::status(200));
+    let entries = server.entries().await;
+    assert_eq!(&*entries[0].opening.action, "RUN nightly-report");
+    assert!(entries[0].opening.flags.is_empty());
+}
