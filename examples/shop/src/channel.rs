@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The longest choice or name of content, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 64;
@@ -15,7 +15,7 @@ const CHOICES_MAX: usize = 1000;
 const SCHEDULE_MAX: usize = 100;
 
 /// Content that was ordered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Scheduled {
     pub(crate) content: String,
     /// Its number among all that this server scheduled.

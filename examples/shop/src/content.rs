@@ -132,10 +132,13 @@ async fn channel(State(content): Shared, session: Session) -> Result<Json<Value>
     let reply = content.client.get(&session, "catalogue", &url).await?;
     let items = order::said(reply, "catalogue").await?;
     let mut votes = content.channel.votes();
-    for choice in visit::votes_elsewhere(&session.history(), &content.name) {
+    let mut scheduled = content.channel.scheduled();
+    // What other servers did is known of this visit; of others only what this server did.
+    let history = session.history();
+    for choice in visit::votes_elsewhere(&history, &content.name) {
         *votes.entry(choice).or_default() += 1;
     }
-    let scheduled = content.channel.scheduled();
+    scheduled.extend(visit::scheduled_elsewhere(&history, &content.name));
     Ok(Json(json!({
         "now": scheduled.first(),
         "schedule": scheduled,

@@ -8,11 +8,17 @@ use selvedge_entry::{Entry, Outcome};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::channel::Scheduled;
 use crate::order::Order;
 
 #[derive(Deserialize)]
 struct Placed {
     order: Order,
+}
+
+#[derive(Deserialize)]
+struct Accepted {
+    scheduled: Scheduled,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +43,17 @@ pub(crate) fn votes_elsewhere<'h>(
         .filter(move |entry| entry.position.server.as_str() != server)
         .filter_map(|entry| kept::<Voted>(&entry.closing.as_ref()?.response))
         .map(|voted| voted.choice)
+}
+
+/// What the visit ordered to be broadcast at other servers than `server`.
+pub(crate) fn scheduled_elsewhere<'h>(
+    history: &'h [Entry],
+    server: &'h str,
+) -> impl Iterator<Item = Scheduled> + 'h {
+    done(history, "POST /broadcast")
+        .filter(move |entry| entry.position.server.as_str() != server)
+        .filter_map(|entry| kept::<Accepted>(&entry.closing.as_ref()?.response))
+        .map(|accepted| accepted.scheduled)
 }
 
 fn done<'h>(history: &'h [Entry], action: &'static str) -> impl Iterator<Item = &'h Entry> {

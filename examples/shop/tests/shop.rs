@@ -247,8 +247,11 @@ async fn content_ordered_for_broadcast_is_several_actions() {
     );
     let counters: Vec<_> = history.iter().map(|entry| entry.opening.counter).collect();
     assert!(counters.windows(2).all(|two| two[0] < two[1]));
-    let (_, channel) = shop.ask(1, "GET", "/channel", "").await;
-    assert_eq!(channel["now"]["content"], "the goal");
+    for server in 1..=3 {
+        let (_, channel) = shop.ask(server, "GET", "/channel", "").await;
+        assert_eq!(channel["now"]["content"], "the goal");
+        assert_eq!(channel["schedule"].as_array().unwrap().len(), 1);
+    }
 }
 
 #[tokio::test]
