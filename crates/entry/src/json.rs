@@ -8,10 +8,11 @@
 
 use std::collections::BTreeMap;
 
+use selvedge_identity::{Interaction, Origin};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
-use crate::{Data, Entry, Fields};
+use crate::{Data, Entry, Fields, Link};
 
 impl Entry {
     /// The JSON form as a value (its keys sorted; serialising the entry itself keeps the order of
@@ -39,11 +40,7 @@ impl Serialize for Entry {
                 |whole| whole.to_string(),
             )
         });
-        let links: Vec<_> = opening
-            .links
-            .iter()
-            .map(|link| json!({"origin": link.origin, "interaction": link.interaction}))
-            .collect();
+        let links: Vec<_> = opening.links.iter().map(LinkJson::from).collect();
         let status = Some(self.status()).filter(|status| *status != 0);
 
         let mut map = serializer.serialize_map(None)?;
@@ -127,6 +124,21 @@ impl Entry {
             [closing.map(|closing| &closing.response), None],
         );
         object
+    }
+}
+
+#[derive(serde::Serialize)]
+struct LinkJson {
+    origin: Origin,
+    interaction: Interaction,
+}
+
+impl From<&Link> for LinkJson {
+    fn from(link: &Link) -> Self {
+        Self {
+            origin: link.origin,
+            interaction: link.interaction,
+        }
     }
 }
 

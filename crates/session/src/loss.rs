@@ -27,7 +27,7 @@
 //! the later by ordering id has an unknown ancestor that the other has not (it may stand between
 //! them). Else it is *concurrent*.
 //!
-//! What this promises (tests/simulation.rs): no order that is shown is false; where no head is
+//! What this promises (tests/visits/simulation.rs): no order that is shown is false; where no head is
 //! lost, every pair that a later request of the client settles is told exactly; a pair whose order
 //! was lost is not called concurrent. At a session's end, answers that nothing follows yet stand
 //! unproven against later requests of other lines until a request carries them, if nothing of

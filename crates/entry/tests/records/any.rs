@@ -13,15 +13,15 @@ use selvedge_identity::{
     StackId,
 };
 
-pub fn text() -> impl Strategy<Value = Text> {
+pub(crate) fn text() -> impl Strategy<Value = Text> {
     "\\PC{0,12}".prop_map(Text::from)
 }
 
-pub fn fields() -> impl Strategy<Value = Fields> {
+pub(crate) fn fields() -> impl Strategy<Value = Fields> {
     vec((text(), text()), 0..4)
 }
 
-pub fn outcome() -> impl Strategy<Value = Outcome> {
+pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         Just(Outcome::Ok),
         Just(Outcome::Refused),
@@ -30,7 +30,7 @@ pub fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
-pub fn position() -> impl Strategy<Value = Position> {
+pub(crate) fn position() -> impl Strategy<Value = Position> {
     ("[a-z0-9][a-z0-9._-]{0,20}", any::<(u32, u64, u64)>()).prop_map(
         |(server, (counter, random, sequence))| Position {
             server: ServerName::new(&server).unwrap(),
@@ -40,7 +40,7 @@ pub fn position() -> impl Strategy<Value = Position> {
     )
 }
 
-pub fn data() -> impl Strategy<Value = Data> {
+pub(crate) fn data() -> impl Strategy<Value = Data> {
     let body = prop_oneof![
         8 => vec(any::<u8>(), 0..40),
         1 => vec(any::<u8>(), 4090..4100),
@@ -52,7 +52,7 @@ pub fn data() -> impl Strategy<Value = Data> {
     })
 }
 
-pub fn identifier() -> impl Strategy<Value = RequestIdentifier> {
+pub(crate) fn identifier() -> impl Strategy<Value = RequestIdentifier> {
     let stack = prop_oneof![
         vec(vec(any::<u8>(), 4), 1..=16),
         vec(vec(any::<u8>(), 1..=8), 1..=16),
@@ -64,7 +64,7 @@ pub fn identifier() -> impl Strategy<Value = RequestIdentifier> {
     })
 }
 
-pub fn call() -> impl Strategy<Value = Call> {
+pub(crate) fn call() -> impl Strategy<Value = Call> {
     (
         identifier(),
         option::of(any::<[u8; 8]>()),
@@ -79,7 +79,7 @@ pub fn call() -> impl Strategy<Value = Call> {
         })
 }
 
-pub fn opening() -> impl Strategy<Value = Opening> {
+pub(crate) fn opening() -> impl Strategy<Value = Opening> {
     let direction = prop_oneof![
         Just(Direction::Inbound),
         Just(Direction::Outbound),
@@ -134,7 +134,7 @@ pub fn opening() -> impl Strategy<Value = Opening> {
         )
 }
 
-pub fn effect() -> impl Strategy<Value = Effect> {
+pub(crate) fn effect() -> impl Strategy<Value = Effect> {
     (any::<(u64, u16)>(), outcome(), fields()).prop_map(
         |((after_ns, status), outcome, attributes)| Effect {
             after_ns,
@@ -145,7 +145,7 @@ pub fn effect() -> impl Strategy<Value = Effect> {
     )
 }
 
-pub fn closing() -> impl Strategy<Value = Closing> {
+pub(crate) fn closing() -> impl Strategy<Value = Closing> {
     (
         any::<(u64, u16, u64, u64, u64)>(),
         outcome(),
@@ -170,7 +170,7 @@ pub fn closing() -> impl Strategy<Value = Closing> {
         )
 }
 
-pub fn record() -> impl Strategy<Value = Record> {
+pub(crate) fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         opening().prop_map(|opening| Record::Opening(Box::new(opening))),
         (any::<u64>(), effect()).prop_map(|(opening, effect)| Record::Effect { opening, effect }),

@@ -1,7 +1,6 @@
 //! However the records of a journal come, the entries end the same.
 
-mod common;
-
+use crate::any;
 use proptest::prelude::*;
 use selvedge_entry::{Effect, Entry, Fold, Outcome, Record, fold_all};
 use selvedge_identity::{Epoch, Position, ServerName};
@@ -25,7 +24,7 @@ fn entries(records: &[(u64, Record)]) -> Vec<Entry> {
 /// A journal of records: those that follow name any sequence near theirs, so that most name an
 /// opening, some name one twice, and some name what is no opening.
 fn journal() -> impl Strategy<Value = Vec<(u64, Record)>> {
-    prop::collection::vec((common::record(), 0..12_u64), 0..24).prop_map(|records| {
+    prop::collection::vec((any::record(), 0..12_u64), 0..24).prop_map(|records| {
         let number = |(sequence, (mut record, back)): (usize, (Record, u64))| {
             let sequence = sequence as u64;
             match &mut record {

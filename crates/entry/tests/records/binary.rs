@@ -1,9 +1,8 @@
 //! Records survive their binary form, and no bytes make reading panic.
 
-mod common;
-
 use std::sync::Arc;
 
+use crate::any;
 use bytes::Bytes;
 use proptest::prelude::*;
 use selvedge_entry::{Closing, Data, Outcome, Record, RecordError};
@@ -41,14 +40,14 @@ fn request_of(record: Record) -> Data {
 
 proptest! {
     #[test]
-    fn a_record_survives_its_binary_form(record in common::record()) {
+    fn a_record_survives_its_binary_form(record in any::record()) {
         let bytes = encode(&record);
         prop_assert!((1..=4).contains(&bytes[0]));
         prop_assert_eq!(Record::decode(&bytes), Ok(record));
     }
 
     #[test]
-    fn encode_appends(record in common::record()) {
+    fn encode_appends(record in any::record()) {
         let mut out = vec![9, 9];
         record.encode(&mut out);
         prop_assert_eq!(&out[..2], &[9, 9]);
@@ -57,7 +56,7 @@ proptest! {
 
     #[test]
     fn a_damaged_record_never_panics_and_what_it_reads_as_survives(
-        record in common::record(),
+        record in any::record(),
         at in any::<prop::sample::Index>(),
         damage in any::<u8>(),
         cut in any::<bool>(),
@@ -85,7 +84,7 @@ proptest! {
     }
 
     #[test]
-    fn unknown_fields_are_skipped(record in common::record(), field in 0..4_usize) {
+    fn unknown_fields_are_skipped(record in any::record(), field in 0..4_usize) {
         let unknown: [&[u8]; 4] = [
             &[0x80, 0x7d, 0x2a],                 // number 2000, varint
             &[0x81, 0x7d, 1, 2, 3, 4, 5, 6, 7, 8],
