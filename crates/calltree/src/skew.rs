@@ -16,7 +16,7 @@ use std::collections::{HashMap, VecDeque};
 /// Wider than any real difference, and far from overflow when a few thousand are added.
 const FAR: i64 = 1 << 61;
 
-/// Rounds of relaxation: as many hops as a shortest path may have.
+/// How often, on average, a pair may be looked at anew.
 const ROUNDS: usize = 256;
 
 /// Up to so many clocks have a table of all pairs; more share a map.
@@ -156,32 +156,48 @@ fn loose(offset: i64) -> Correction {
     }
 }
 
-/// Shortest distances from `start` (Bellman-Ford); [`FAR`]: no path. `None`: a negative cycle, so
-/// the constraints contradict each other.
+/// Shortest distances from `start` (Bellman-Ford with a queue); [`FAR`]: no path. `None`: a
+/// negative cycle, so the constraints contradict each other (or so many detours that it is not
+/// worth the time).
 fn shortest(
     clocks: usize,
     start: u32,
     edges: impl Iterator<Item = (u32, u32, i64)> + Clone,
 ) -> Option<Vec<i64>> {
+    let mut starts = vec![0usize; clocks + 1];
+    for (from, _, _) in edges.clone() {
+        starts[from as usize + 1] += 1;
+    }
+    for at in 0..clocks {
+        starts[at + 1] += starts[at];
+    }
+    let mut fill = starts.clone();
+    let mut near = vec![(0u32, 0i64); starts[clocks]];
+    for (from, to, weight) in edges {
+        near[fill[from as usize]] = (to, weight);
+        fill[from as usize] += 1;
+    }
+
     let mut distances = vec![FAR; clocks];
     distances[start as usize] = 0;
-    for _ in 0..ROUNDS.min(clocks) {
-        let mut changed = false;
-        for (a, b, weight) in edges.clone() {
-            let through = distances[a as usize];
-            if through < FAR {
-                let through = through.saturating_add(weight).max(-FAR);
-                if through < distances[b as usize] {
-                    distances[b as usize] = through;
-                    changed = true;
+    let mut queued = vec![false; clocks];
+    let mut queue = VecDeque::from([start]);
+    let mut steps_left = (near.len() + clocks).saturating_mul(ROUNDS.min(clocks + 1));
+    while let Some(from) = queue.pop_front() {
+        queued[from as usize] = false;
+        let own = &near[starts[from as usize]..starts[from as usize + 1]];
+        steps_left = steps_left.checked_sub(own.len() + 1)?;
+        for &(to, weight) in own {
+            let through = distances[from as usize].saturating_add(weight).max(-FAR);
+            if through < distances[to as usize] {
+                distances[to as usize] = through;
+                if !std::mem::replace(&mut queued[to as usize], true) {
+                    queue.push_back(to);
                 }
             }
         }
-        if !changed {
-            return Some(distances);
-        }
     }
-    None
+    Some(distances)
 }
 
 /// Moves clocks that only one side bounds until they keep their constraints with the others.

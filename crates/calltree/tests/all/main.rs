@@ -3,5 +3,7 @@
 mod loss;
 mod oracle;
 mod order;
+mod size;
+mod skew;
 mod whole;
 mod world;
