@@ -1,8 +1,8 @@
 // A request's call tree: a row per call, indented, with its evidence, host, latency and time bar.
 
 import { add, h, styled } from "./dom";
-import { clock, duration, nanoseconds } from "./format";
-import type { Call, Tree } from "./types";
+import { clock, duration, nanoseconds, short } from "./format";
+import type { Call, Part, Tree } from "./types";
 
 interface Row {
   call: Call;
@@ -46,7 +46,7 @@ export function treeView(tree: Tree): HTMLElement {
   });
 
   const notes = h("ul", { class: "notes" });
-  for (const warning of tree.warnings) notes.append(h("li", {}, text(warning)));
+  for (const warning of tree.warnings) notes.append(h("li", {}, warning));
   return h(
     "div",
     { class: "tree" },
@@ -89,7 +89,11 @@ function summary(tree: Tree, span: Range): HTMLElement {
     fact("took", duration(Number(span.end - span.start))),
     failed > 0 && h("span", { class: "badge failed" }, failed === 1 ? "1 error" : `${failed} errors`),
     !tree.complete && h("span", { class: "badge inferred", title: "parts are inferred or missing" }, "incomplete"),
-    ...tree.flags.map((flag) => h("span", { class: "badge" }, flag)),
+    // Said by the badges before it.
+    ...tree.flags.filter((flag) => flag !== "error").map((flag) => h("span", { class: "badge" }, flag)),
+    ...tree.links.map((link) =>
+      h("a", { href: `#/request/${link.origin}`, title: "a related request, no caller" }, `linked to ${short(link.origin)}`),
+    ),
   );
 }
 
@@ -151,11 +155,21 @@ function details(row: Row, opener: HTMLElement): void {
     if (value === null || value === undefined || value === "") return;
     list.append(h("dt", {}, name), h("dd", {}, text(value)));
   };
+  const parts = (name: string, parts: Part[]) => {
+    for (const part of parts) {
+      const ended = part.duration === null ? "end unknown" : duration(part.duration);
+      show(name, [part.operation, `${part.service} on ${part.host}`, ended, part.error].filter(Boolean).join(" · "));
+    }
+  };
   show("error", failure(call));
   show("evidence", `${call.evidence}: ${EVIDENCE[call.evidence]}`);
   show("inferred from", call.inferred_from);
-  show("levels lost", call.levels_lost);
-  if (call.candidates && call.candidates.length > 0) show("candidates", call.candidates.map(text).join(", "));
+  if (call.levels_lost > 0) show("levels lost", call.levels_lost);
+  show("candidates", call.candidates.join(", "));
+  show("status", call.status);
+  parts("did", call.actions ?? []);
+  parts("delivered to", call.deliveries ?? []);
+  show("flags", (call.flags ?? []).join(", "));
   show("interaction", call.id);
   show("depth", call.depth);
   show("start", call.start === null ? null : `${call.start} (corrected)`);
@@ -214,8 +228,8 @@ function scale(span: Range): HTMLElement {
 }
 
 function failure(call: Call): string | null {
-  if (call.error === null || call.error === undefined || call.error === false || call.error === "") return null;
-  return call.error === true ? "failed" : text(call.error);
+  if (call.error) return call.error;
+  return call.outcome === "error" ? "failed" : null;
 }
 
 function evidenceTitle(call: Call): string {

@@ -45,7 +45,7 @@ export function ago(time: string, now: number): string {
 }
 
 export function short(id: string): string {
-  return id.length > 12 ? `${id.slice(0, 6)}…${id.slice(-4)}` : id;
+  return id.length > 16 ? `${id.slice(0, 8)}…${id.slice(-4)}` : id;
 }
 
 export function count(value: number, one: string, many: string): string {

@@ -80,7 +80,7 @@ function requestRow(row: RequestRow): HTMLElement[] {
       { class: "operation", title: row.operation },
       row.operation,
       row.error && h("span", { class: "badge failed" }, "error"),
-      ...row.flags.map((flag) => h("span", { class: "badge" }, flag)),
+      ...row.flags.filter((flag) => flag !== "error" || !row.error).map((flag) => h("span", { class: "badge" }, flag)),
     ),
     h("td", { class: "number" }, row.nodes),
     h("td", { class: "number" }, row.duration === null ? "—" : duration(row.duration)),

@@ -1,7 +1,8 @@
 // The page: an address after # names the view, so every view is a link.
-//   #/                 latest visits and requests
-//   #/session/ID       a visit
-//   #/request/ORIGIN   a request's call tree
+//   #/                      latest visits and requests
+//   #/session/ID            a visit
+//   #/session/ID/POSITION   a visit, one of its actions open
+//   #/request/ORIGIN        a request's call tree
 
 import * as api from "./api";
 import { treeView } from "./calltree";
@@ -37,7 +38,7 @@ async function route(): Promise<void> {
   const turn = ++visit;
   current?.stop();
   current = null;
-  const [, kind, id] = location.hash.replace(/^#/, "").split("/");
+  const [, kind, id, ...rest] = location.hash.replace(/^#/, "").split("/");
   if (!kind) {
     document.title = "Selvedge";
     current = overview(showHealth);
@@ -48,7 +49,7 @@ async function route(): Promise<void> {
   const place = h("div", { class: "loading" }, "Loading…");
   main.replaceChildren(h("nav", { class: "crumbs" }, h("a", { href: "#/" }, "Latest")), heading, place);
   try {
-    const view = await load(kind, id ?? "");
+    const view = await load(kind, id ?? "", rest.join("/"));
     if (turn === visit) place.replaceWith(view);
     showHealth(null);
   } catch (error) {
@@ -58,11 +59,11 @@ async function route(): Promise<void> {
   }
 }
 
-async function load(kind: string, id: string): Promise<HTMLElement> {
+async function load(kind: string, id: string, rest: string): Promise<HTMLElement> {
   if (kind === "session") {
     const timeline = await api.timeline(id);
     document.title = visitTitle(timeline);
-    return visitView(timeline);
+    return visitView(timeline, rest);
   }
   if (kind === "request") {
     const tree = await api.tree(id);

@@ -64,26 +64,42 @@ export interface Call {
   parent: string | null;
   children: string[];
   evidence: "observed" | "one-sided" | "inferred" | "ambiguous";
-  inferred_from: unknown;
-  levels_lost: number | null;
-  candidates: unknown[] | null;
+  inferred_from: string | null;
+  levels_lost: number;
+  candidates: string[];
   start: string | null;
   start_raw: string | null;
   skew_bound: number | null;
   duration: number | null;
-  error: unknown;
+  error: string | null;
   work: number | null;
   latency_in: number | null;
   attributes: Record<string, unknown> | null;
+  status?: number;
+  outcome: string;
+  deliveries?: Part[];
+  actions?: Part[];
+  flags?: string[];
+}
+
+// An entry of a call: one of several deliveries, or an action inside the service.
+export interface Part {
+  entry: string;
+  service: string;
+  host: string;
+  operation: string;
+  duration: number | null;
+  outcome: string;
+  error: string | null;
 }
 
 export interface Tree {
   origin: string;
   complete: boolean;
   nodes: Call[];
-  links: unknown[];
+  links: { node: string; origin: string; interaction: string }[];
   flags: string[];
-  warnings: unknown[];
+  warnings: string[];
 }
 
 export interface ServiceRow {

@@ -12,7 +12,8 @@ const LANE = 14;
 const ROW = 34;
 const LANES_SHOWN = 16;
 
-export function visitView(timeline: Timeline): HTMLElement {
+// The view; `opened` names an action to open and show.
+export function visitView(timeline: Timeline, opened: string): HTMLElement {
   const actions = timeline.entries;
   const placed = places(actions);
   const lanes = Math.min(LANES_SHOWN, Math.max(1, ...placed.map((place) => place.lanes)));
@@ -20,10 +21,15 @@ export function visitView(timeline: Timeline): HTMLElement {
   const rows = new Map<string, HTMLElement>();
   actions.forEach((action, at) => {
     const place = placed[at] as Place;
-    const row = actionRow(action, at, place, lanes);
+    const row = actionRow(timeline.session, action, at, place, lanes);
     rows.set(position(action), row);
     body.append(row);
   });
+  const shown = rows.get(opened);
+  if (shown) {
+    shown.querySelector<HTMLElement>(".open")?.click();
+    window.requestAnimationFrame(() => shown.scrollIntoView({ block: "center" }));
+  }
   // Pointing at an action shows what it was concurrent with.
   const mark = (target: EventTarget | null, on: boolean) => {
     const row = target instanceof Element ? target.closest<HTMLElement>(".action") : null;
@@ -58,7 +64,7 @@ function fact(name: string, value: string, mono = false): HTMLElement {
   return h("span", { class: "fact" }, h("span", { class: "label" }, name), " ", h("span", mono ? { class: "mono" } : {}, value));
 }
 
-function actionRow(action: Action, at: number, place: Place, lanes: number): HTMLElement {
+function actionRow(session: string, action: Action, at: number, place: Place, lanes: number): HTMLElement {
   const row = h("div", { class: `action ${action.outcome}`, role: "listitem", "data-at": at });
   if (place.lanes > 1) row.classList.add("group");
   if (place.lanes > 1 && at === place.first) row.classList.add("group-first");
@@ -76,7 +82,7 @@ function actionRow(action: Action, at: number, place: Place, lanes: number): HTM
     h("span", { class: "number" }, action.duration === null ? "—" : duration(action.duration)),
     h("time", { class: "time", datetime: action.received, title: action.received }, clock(action.received)),
   );
-  opener.addEventListener("click", () => void toggle(action, opener, panel));
+  opener.addEventListener("click", () => void toggle(session, action, opener, panel));
   row.append(opener, panel);
   return row;
 }
@@ -113,12 +119,12 @@ function outcome(action: Action): string {
   return action.status ? String(action.status) : action.outcome;
 }
 
-async function toggle(action: Action, opener: HTMLElement, panel: HTMLElement): Promise<void> {
+async function toggle(session: string, action: Action, opener: HTMLElement, panel: HTMLElement): Promise<void> {
   const open = panel.hidden;
   panel.hidden = !open;
   opener.setAttribute("aria-expanded", String(open));
   if (!open || panel.childElementCount > 0) return;
-  panel.append(entry(action));
+  panel.append(entry(session, action));
   if (action.origin === null) return;
   const place = h("div", { class: "loading" }, "Loading the call tree…");
   panel.append(place);
@@ -131,11 +137,12 @@ async function toggle(action: Action, opener: HTMLElement, panel: HTMLElement): 
 }
 
 // What the entry itself says.
-function entry(action: Action): HTMLElement {
+function entry(session: string, action: Action): HTMLElement {
   const list = h("dl", { class: "details" });
   const show = (name: string, ...value: (Node | string)[]) => list.append(h("dt", {}, name), h("dd", {}, ...value));
   show("application", `${action.service} ${action.version}`.trim());
-  show("position", h("span", { class: "mono" }, position(action)));
+  const link = `#/session/${session}/${position(action)}`;
+  show("position", h("a", { class: "mono", href: link, title: "a link to this action" }, position(action)));
   if (action.origin !== null) {
     show("request", h("a", { href: `#/request/${action.origin}`, class: "mono" }, action.origin));
   }

@@ -101,7 +101,6 @@ impl Repository {
     }
 
     /// The admin port's routes: the query API, the page, metrics and health.
-    #[must_use]
     pub fn router(&self, extras: AdminExtras) -> Router {
         api::router(Arc::clone(&self.store), Arc::clone(&self.state), extras)
     }

@@ -133,7 +133,7 @@ impl Index {
             Record::Closing { opening, closing } => {
                 match self.journals.find_open(epoch, *opening) {
                     Some(row) => {
-                        self.take_closing(row, closing.outcome, closing.duration_ns, placed)
+                        self.take_closing(row, closing.outcome, closing.duration_ns, placed);
                     }
                     None => self.journals.wait(epoch, *opening, record.clone(), placed),
                 }

@@ -1,5 +1,6 @@
 //! What the index answers by itself: visits, services, journals.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use selvedge_entry::{Text, Timestamp};
@@ -121,7 +122,7 @@ impl Store {
                 .map(|row| &index.sessions[row as usize])
                 .collect();
             visits.retain(|visit| visit.actions > 0 && within(visit));
-            visits.sort_unstable_by(|a, b| (b.last, b.session).cmp(&(a.last, a.session)));
+            visits.sort_unstable_by_key(|visit| Reverse((visit.last, visit.session)));
             _ = visits.into_iter().all(&mut take);
         } else {
             let newest = match query.cursor {

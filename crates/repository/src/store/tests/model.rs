@@ -452,7 +452,7 @@ proptest! {
         check(&store, &model, &queries);
         // Nothing is missing, so nothing is asked for again, and nothing is stored twice.
         for position in store.positions() {
-            let last = journals.iter().filter(|journal| journal.server == position.server).next_back();
+            let last = journals.iter().rfind(|journal| journal.server == position.server);
             let last = last.map(|journal| (journal.epoch, journal.records.len() as u64));
             prop_assert_eq!(Some((position.epoch, position.sequence)), last);
         }
