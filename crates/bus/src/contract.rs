@@ -30,7 +30,9 @@ pub trait Bus: Send + Sync + 'static {
     /// [`BusError::NameTaken`] while another live owner has the name.
     async fn join(&self, source: Arc<dyn Source>) -> Result<Box<dyn Publisher>, BusError>;
 
-    /// Follows all journals, of now and of later.
+    /// Follows all journals, of now and of later. Over a network [`Start::Oldest`] returns at
+    /// once, whether the hub is there or not; [`Start::Now`] waits for the hub to say where that
+    /// is.
     ///
     /// # Errors
     /// When the bus is stopped or full.

@@ -18,6 +18,6 @@ pub use error::{BusError, SourceError};
 pub use event::Event;
 pub use hub::{Hub, HubOptions};
 pub use metrics::{HubMetrics, JournalStatus};
-pub use tcp::{LinkOptions, TcpBus, TcpBusMetrics};
+pub use tcp::{Dial, LinkOptions, LinkStream, TcpBus, TcpBusMetrics};
 #[doc(hidden)]
 pub use tcp::{fuzz_body, fuzz_frame};

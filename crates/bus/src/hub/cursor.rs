@@ -94,9 +94,12 @@ impl JournalState {
                 if self.owner.is_none() {
                     return Step::Idle;
                 }
-                let due = self.extents_at + delay;
+                let due = known.extended_at + delay;
                 if due > now {
-                    return Step::Due(due);
+                    limit = limit.min(known.extended_from);
+                    if sequence >= limit {
+                        return Step::Due(due);
+                    }
                 }
                 return Step::Refill {
                     epoch,

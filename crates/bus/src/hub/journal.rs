@@ -54,6 +54,24 @@ pub(crate) struct Known {
     pub(crate) end: u64,
     /// Whether the owner, when it last said, had it at all.
     pub(crate) at_owner: bool,
+    /// From here on the owner said, at `extended_at`, that it has more than was announced; what is
+    /// before was known earlier.
+    pub(crate) extended_from: u64,
+    pub(crate) extended_at: Instant,
+}
+
+impl Known {
+    /// Of an epoch that nothing is known of yet.
+    fn unheard(epoch: Epoch, now: Instant) -> Self {
+        Self {
+            epoch,
+            first: 0,
+            end: 0,
+            at_owner: true,
+            extended_from: 0,
+            extended_at: now,
+        }
+    }
 }
 
 pub(crate) struct Owner {
@@ -74,8 +92,6 @@ pub(crate) struct JournalState {
     /// Sorted by (epoch, sequence), without overlaps.
     pub(crate) ring: VecDeque<RingItem>,
     ring_cost: usize,
-    /// When the owner last said that it has more than was announced.
-    pub(crate) extents_at: Instant,
     pub(crate) owner: Option<Owner>,
     /// Grows with every change of presence or of the present owner's epoch.
     pub(crate) presence: u64,
@@ -84,13 +100,12 @@ pub(crate) struct JournalState {
 }
 
 impl JournalState {
-    pub(crate) fn new(server: ServerName, now: Instant) -> Self {
+    pub(crate) fn new(server: ServerName) -> Self {
         Self {
             server,
             epochs: Vec::new(),
             ring: VecDeque::new(),
             ring_cost: 0,
-            extents_at: now,
             owner: None,
             presence: 0,
             changes: 1,
@@ -126,16 +141,19 @@ impl JournalState {
             if extent.first > extent.end || merged.iter().any(|k| k.epoch == extent.epoch) {
                 continue; // a source's mistake; the rest of what it says is still of use
             }
-            let known_end = self.index_of(extent.epoch).map(|i| self.epochs[i].end);
-            if known_end.is_none_or(|end| end < extent.end) {
-                self.extents_at = now;
-            }
-            merged.push(Known {
-                epoch: extent.epoch,
+            let old = self.index_of(extent.epoch).map(|index| self.epochs[index]);
+            let old = old.unwrap_or(Known::unheard(extent.epoch, now));
+            let mut known = Known {
                 first: extent.first,
-                end: extent.end.max(known_end.unwrap_or(0)),
+                end: extent.end.max(old.end),
                 at_owner: true,
-            });
+                ..old
+            };
+            if old.end < extent.end {
+                known.extended_from = old.end;
+                known.extended_at = now;
+            }
+            merged.push(known);
         }
         let mut place = 0;
         for old in &self.epochs {
@@ -168,12 +186,7 @@ impl JournalState {
         let index = match self.index_of(batch.epoch) {
             Some(index) => index,
             None => {
-                self.epochs.push(Known {
-                    epoch: batch.epoch,
-                    first: 0,
-                    end: 0,
-                    at_owner: true,
-                });
+                self.epochs.push(Known::unheard(batch.epoch, now));
                 self.presence += 1;
                 self.epochs.len() - 1
             }

@@ -9,6 +9,8 @@
 mod cursor;
 mod journal;
 mod subscription;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,8 +25,8 @@ use tokio::time::Instant;
 
 use crate::metrics::Counters;
 use crate::{
-    Batch, Bus, BusError, Extent, HubMetrics, JournalStatus, LinkOptions, Publisher, Source, Start,
-    Subscribe, Subscription, tcp,
+    Batch, Bus, BusError, Extent, HubMetrics, JournalStatus, LinkOptions, LinkStream, Publisher,
+    Source, Start, Subscribe, Subscription, tcp,
 };
 pub(crate) use journal::Shared;
 use journal::{JournalState, Owner};
@@ -93,6 +95,13 @@ impl Hub {
         let (local, task) = tcp::listen(Arc::clone(&self.inner), address, key).await?;
         self.inner.listeners().push(task);
         Ok(local)
+    }
+
+    /// Serves a connection that was accepted elsewhere, as [`Hub::listen`] does its own. `peer`
+    /// names the other side for people.
+    pub fn accept(&self, stream: LinkStream, peer: &str, key: [u8; 32]) {
+        let serving = tcp::serve(Arc::clone(&self.inner), stream, peer.to_owned(), key);
+        tokio::spawn(serving);
     }
 
     /// What it counted.
@@ -271,7 +280,7 @@ impl Inner {
                         limit: self.options.journals_max,
                     });
                 }
-                let journal = JournalState::new(server.clone(), Instant::now());
+                let journal = JournalState::new(server.clone());
                 state.journals.push(journal);
                 state
                     .by_server

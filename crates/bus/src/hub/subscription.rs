@@ -153,6 +153,7 @@ impl HubSubscription {
                 }
             };
             tokio::select! {
+                biased; // whichever it is, all are looked at again
                 changed = self.version.changed() => changed.ok()?,
                 Some(done) = self.refills.next() => self.take_refilled(done),
                 () = due_in => {}

@@ -21,6 +21,7 @@ use super::handshake::{self, NAME_MAX, Peer};
 use super::message::Message;
 use super::outbox::Outbox;
 use super::publisher::{Join, TcpPublisher};
+use super::stream::{Dial, DialTcp, LinkStream};
 use crate::hub::Begin;
 use crate::{Bus, BusError, Publisher, Source, Start, Subscribe, Subscription};
 
@@ -66,7 +67,9 @@ impl TcpBus {
         name: &str,
         options: LinkOptions,
     ) -> Result<Self, BusError> {
-        let client = Client::new(address.to_string(), key, name, options)?;
+        let address = address.to_string();
+        let dial = Arc::new(DialTcp(address.clone()));
+        let client = Client::new(address, dial, key, name, options)?;
         let stream = client_link::dial(&client).await.map_err(|error| {
             let address = client.address.clone();
             match error {
@@ -88,7 +91,23 @@ impl TcpBus {
         name: &str,
         options: LinkOptions,
     ) -> Result<Self, BusError> {
-        let client = Client::new(address.to_string(), key, name, options)?;
+        let address = address.to_string();
+        let dial = Arc::new(DialTcp(address.clone()));
+        let client = Client::new(address, dial, key, name, options)?;
+        Ok(Self::run(client, None))
+    }
+
+    /// As [`TcpBus::start`], over other connections than TCP's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_over(
+        dial: Arc<dyn Dial>,
+        key: [u8; 32],
+        name: &str,
+        options: LinkOptions,
+    ) -> Result<Self, BusError> {
+        let client = Client::new("the hub".to_owned(), dial, key, name, options)?;
         Ok(Self::run(client, None))
     }
 
@@ -108,7 +127,7 @@ impl TcpBus {
         self.keeper.stop();
     }
 
-    fn run(client: Arc<Client>, stream: Option<tokio::net::TcpStream>) -> Self {
+    fn run(client: Arc<Client>, stream: Option<LinkStream>) -> Self {
         let task = tokio::spawn(client_link::run(Arc::clone(&client), stream)).abort_handle();
         Self {
             keeper: Arc::new(Keeper { client, task }),
@@ -158,6 +177,7 @@ impl Drop for Keeper {
 /// What the link's tasks and its users share.
 pub(crate) struct Client {
     pub(crate) address: String,
+    pub(crate) dial: Arc<dyn Dial>,
     pub(crate) key: [u8; 32],
     pub(crate) me: Peer,
     pub(crate) options: LinkOptions,
@@ -178,6 +198,7 @@ pub(crate) struct State {
 impl Client {
     fn new(
         address: String,
+        dial: Arc<dyn Dial>,
         key: [u8; 32],
         name: &str,
         options: LinkOptions,
@@ -193,6 +214,7 @@ impl Client {
         let name = name[..cut].replace(char::is_control, " ");
         Ok(Arc::new(Self {
             address,
+            dial,
             key,
             me: Peer { name, instance },
             options,

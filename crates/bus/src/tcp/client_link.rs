@@ -5,8 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::BufReader;
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -15,6 +13,7 @@ use super::frame::{BODY_MAX, Frame, FrameError, read_frame};
 use super::handshake::{self, HandshakeError};
 use super::message::{Message, batch_body_len};
 use super::outbox::Outbox;
+use super::stream::{LinkStream, ReadHalf};
 use crate::batch::split;
 use crate::hub::BATCH_BYTES_MAX;
 use crate::{BusError, Event, Source, SourceRead};
@@ -31,15 +30,14 @@ pub(crate) enum DialError {
 }
 
 /// Connects and shakes hands.
-pub(crate) async fn dial(client: &Client) -> Result<TcpStream, DialError> {
+pub(crate) async fn dial(client: &Client) -> Result<LinkStream, DialError> {
     let limit = client.options.handshake_max;
     let unreachable = |error: &dyn std::fmt::Display| DialError::Unreachable(error.to_string());
-    let connecting = tokio::time::timeout(limit, TcpStream::connect(&client.address));
+    let connecting = tokio::time::timeout(limit, client.dial.dial());
     let mut stream = connecting
         .await
         .map_err(|_| unreachable(&"no answer in time"))?
         .map_err(|e| unreachable(&e))?;
-    stream.set_nodelay(true).map_err(|e| unreachable(&e))?;
     let greeting = handshake::greet(&mut stream, &client.key, &client.me, limit);
     greeting.await.map_err(|error| match error {
         HandshakeError::Refused(reason) => DialError::Refused(reason),
@@ -51,7 +49,7 @@ pub(crate) async fn dial(client: &Client) -> Result<TcpStream, DialError> {
 }
 
 /// Keeps a link up, for ever.
-pub(crate) async fn run(client: Arc<Client>, mut ready: Option<TcpStream>) {
+pub(crate) async fn run(client: Arc<Client>, mut ready: Option<LinkStream>) {
     let mut backoff = Backoff::new(&client);
     loop {
         let dialled = match ready.take() {
@@ -82,7 +80,7 @@ pub(crate) async fn run(client: Arc<Client>, mut ready: Option<TcpStream>) {
 }
 
 /// Uses a link until it ends; says why it did.
-async fn serve(client: &Arc<Client>, stream: TcpStream) -> FrameError {
+async fn serve(client: &Arc<Client>, stream: LinkStream) -> FrameError {
     let (read, write) = stream.into_split();
     let outbox = Arc::new(Outbox::default());
     let guard = Guard {
@@ -101,6 +99,7 @@ async fn serve(client: &Arc<Client>, stream: TcpStream) -> FrameError {
         room: Arc::new(Semaphore::new(READS_MAX)),
     };
     let reason = tokio::select! {
+        biased; // the same order each time, for seeded simulation
         Err(error) = link.read(BufReader::with_capacity(64 * 1024, read)) => error,
         () = tell(client, &outbox) => FrameError::Ended,
         in_time = &mut sending => if in_time { FrameError::Ended } else { FrameError::Idle },
@@ -196,7 +195,7 @@ struct ClientLink<'a> {
 }
 
 impl ClientLink<'_> {
-    async fn read(&mut self, mut from: BufReader<OwnedReadHalf>) -> Result<(), FrameError> {
+    async fn read(&mut self, mut from: BufReader<ReadHalf>) -> Result<(), FrameError> {
         loop {
             let frame = read_frame(&mut from, BODY_MAX, self.client.options.idle_max).await?;
             while self.reads.try_join_next().is_some() {}

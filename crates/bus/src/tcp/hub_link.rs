@@ -1,12 +1,9 @@
 //! The hub's side of one link.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::BufReader;
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -15,6 +12,7 @@ use super::handshake::Peer;
 use super::message::{BATCH, Message, batch_body, batch_body_len};
 use super::outbox::{LinkEnded, Outbox};
 use super::remote::{Reads, RemoteSource};
+use super::stream::{LinkStream, ReadHalf};
 use crate::batch::split;
 use crate::hub::{BATCH_BYTES_MAX, Claim, HubSubscription, Inner, Item, Shared};
 use crate::{BusError, Event, Subscribe};
@@ -25,7 +23,7 @@ const CHANNELS_MAX: usize = 1024;
 const TAKEN_BYTES: u64 = 128 * 1024;
 
 /// Serves a link until it ends. Then its journals are left and its subscriptions ended.
-pub(crate) async fn serve(inner: &Arc<Inner>, stream: TcpStream, peer: SocketAddr, who: Peer) {
+pub(crate) async fn serve(inner: &Arc<Inner>, stream: LinkStream, peer: &str, who: Peer) {
     let (read, write) = stream.into_split();
     let options = inner.options.link.clone();
     let outbox = Arc::new(Outbox::default());
@@ -49,6 +47,7 @@ pub(crate) async fn serve(inner: &Arc<Inner>, stream: TcpStream, peer: SocketAdd
     };
     tracing::debug!(link = link.name, "bus link up");
     let reason = tokio::select! {
+        biased;
         Err(error) = link.read(BufReader::with_capacity(64 * 1024, read)) => error,
         () = outbox.closed() => FrameError::Ended,
     };
@@ -101,7 +100,7 @@ impl From<LinkEnded> for FrameError {
 }
 
 impl HubLink<'_> {
-    async fn read(&mut self, mut from: BufReader<OwnedReadHalf>) -> Result<(), FrameError> {
+    async fn read(&mut self, mut from: BufReader<ReadHalf>) -> Result<(), FrameError> {
         let idle = self.inner.options.link.idle_max;
         loop {
             let frame = read_frame(&mut from, BODY_MAX, idle).await?;

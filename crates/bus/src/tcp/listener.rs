@@ -9,8 +9,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::handshake;
 use super::hub_link;
-use crate::BusError;
+use super::stream::LinkStream;
 use crate::hub::Inner;
+use crate::{BusError, LinkOptions};
 
 /// Listens on `address` until the hub is stopped.
 pub(crate) async fn listen(
@@ -26,11 +27,7 @@ pub(crate) async fn listen(
 
 async fn accept(inner: Arc<Inner>, listener: TcpListener, key: [u8; 32]) {
     let options = &inner.options.link;
-    let door = Arc::new(Door {
-        handshakes: Arc::new(Semaphore::new(options.handshakes_max)),
-        links: Arc::new(Semaphore::new(options.links_max)),
-        key,
-    });
+    let door = Arc::new(Door::new(options, key));
     let mut links = JoinSet::new();
     let mut stopping = inner.stopping.subscribe();
     loop {
@@ -41,7 +38,8 @@ async fn accept(inner: Arc<Inner>, listener: TcpListener, key: [u8; 32]) {
         };
         match accepted {
             Ok((stream, peer)) => {
-                links.spawn(link(Arc::clone(&inner), Arc::clone(&door), stream, peer));
+                let door = Arc::clone(&door);
+                links.spawn(link_tcp(Arc::clone(&inner), door, stream, peer.to_string()));
             }
             Err(error) => {
                 // Out of file descriptors, most often: give others time to end.
@@ -59,10 +57,41 @@ struct Door {
     key: [u8; 32],
 }
 
-async fn link(inner: Arc<Inner>, door: Arc<Door>, mut stream: TcpStream, peer: SocketAddr) {
+impl Door {
+    fn new(options: &LinkOptions, key: [u8; 32]) -> Self {
+        Self {
+            handshakes: Arc::new(Semaphore::new(options.handshakes_max)),
+            links: Arc::new(Semaphore::new(options.links_max)),
+            key,
+        }
+    }
+}
+
+/// Serves one connection that was accepted elsewhere, until it ends or the hub is stopped.
+pub(crate) async fn serve(inner: Arc<Inner>, stream: LinkStream, peer: String, key: [u8; 32]) {
+    let door = Arc::new(Door::new(&inner.options.link, key));
+    let mut stopping = inner.stopping.subscribe();
+    tokio::select! {
+        biased;
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+        () = link(Arc::clone(&inner), door, stream, peer) => {}
+    }
+}
+
+async fn link_tcp(inner: Arc<Inner>, door: Arc<Door>, stream: TcpStream, peer: String) {
+    match LinkStream::tcp(stream) {
+        Ok(stream) => link(inner, door, stream, peer).await,
+        Err(error) => {
+            inner.counters.links_refused.add(1);
+            tracing::warn!(peer, %error, "bus link refused");
+        }
+    }
+}
+
+async fn link(inner: Arc<Inner>, door: Arc<Door>, mut stream: LinkStream, peer: String) {
     let refused = |reason: &dyn std::fmt::Display| {
         inner.counters.links_refused.add(1);
-        tracing::warn!(%peer, %reason, "bus link refused");
+        tracing::warn!(peer, %reason, "bus link refused");
     };
     let (Ok(handshaking), Ok(_link)) = (
         Arc::clone(&door.handshakes).try_acquire_owned(),
@@ -70,15 +99,12 @@ async fn link(inner: Arc<Inner>, door: Arc<Door>, mut stream: TcpStream, peer: S
     ) else {
         return refused(&"too many links");
     };
-    if let Err(error) = stream.set_nodelay(true) {
-        return refused(&error);
-    }
     let limit = inner.options.link.handshake_max;
     match handshake::accept(&mut stream, &door.key, limit).await {
         Ok(who) => {
             drop(handshaking);
             inner.counters.links.add(1);
-            hub_link::serve(&inner, stream, peer, who).await;
+            hub_link::serve(&inner, stream, &peer, who).await;
             inner.counters.links.sub(1);
         }
         Err(error) => refused(&error),

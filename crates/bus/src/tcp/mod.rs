@@ -16,13 +16,15 @@ mod message;
 mod outbox;
 mod publisher;
 mod remote;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 pub use client::{TcpBus, TcpBusMetrics};
-pub(crate) use listener::listen;
+pub(crate) use listener::{listen, serve};
+pub use stream::{Dial, LinkStream};
 
 /// How links behave; both sides should agree.
 #[derive(Clone, Debug)]
