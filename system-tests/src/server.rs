@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -13,6 +14,7 @@ use crate::{Query, selvedge};
 pub struct Server {
     child: Child,
     ports: Value,
+    says: mpsc::Receiver<String>,
 }
 
 impl Server {
@@ -35,13 +37,41 @@ impl Server {
             let status = child.wait();
             panic!("{command:?} did not serve: {status:?} {line}");
         }
-        // Whatever else it prints must not fill the pipe.
-        std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+        let (said, says) = mpsc::channel();
+        std::thread::spawn(move || {
+            // Whatever else it prints must not fill the pipe.
+            for line in out.lines().map_while(Result::ok) {
+                let _ = said.send(line);
+            }
+        });
         let text = std::fs::read_to_string(file.path()).expect("the ports file is there");
         Self {
             child,
             ports: serde_json::from_str(&text).expect("JSON"),
+            says,
         }
+    }
+
+    /// Sends a signal, as in `HUP`.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits for a line of its standard output that contains `text`.
+    ///
+    /// # Panics
+    /// When it ends first.
+    pub fn wait_for(&self, text: &str) -> String {
+        let mut lines = self.says.iter();
+        let found = lines.find(|line| line.contains(text));
+        found.unwrap_or_else(|| panic!("it never said {text:?}"))
     }
 
     /// Where a part of it listens, as `host:port`.
@@ -52,6 +82,12 @@ impl Server {
     pub fn address(&self, part: &str) -> &str {
         let address = self.ports[part].as_str();
         address.unwrap_or_else(|| panic!("no {part} among {}", self.ports))
+    }
+
+    /// Where a part of it listens, if it has that part.
+    #[must_use]
+    pub fn part(&self, part: &str) -> Option<String> {
+        self.ports[part].as_str().map(str::to_owned)
     }
 
     /// A part's URL.
@@ -77,9 +113,7 @@ impl Server {
     /// # Panics
     /// When it does not end well.
     pub fn stop(&mut self) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status();
-        assert!(sent.expect("kill runs").success());
+        self.signal("TERM");
         let status = self.child.wait().expect("it ends");
         assert!(status.success(), "it ended with {status}");
     }

@@ -1,12 +1,13 @@
 //! The roles in processes of their own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use selvedge_bus::{Bus, Hub, HubOptions, LinkOptions, TcpBus};
 use selvedge_example_shop::{self as shop, Running, Services, ShopOptions};
-use selvedge_gateway::{Gateway, UpstreamOptions};
+use selvedge_gateway::{Gateway, RunningGateway, UpstreamOptions};
 use selvedge_node::Keep;
 use selvedge_repository::{Repository, RepositoryOptions};
 use selvedge_sidecar::{Sidecar, SidecarOptions};
@@ -15,7 +16,7 @@ use crate::admin::{Admin, Metrics};
 use crate::args::{self, Member, ShopService};
 use crate::base::{Base, any_port, name};
 use crate::ports::Ports;
-use crate::{print, signal, up};
+use crate::{config, print, signal, up};
 
 /// The load balancer, with the bus hub in it (B10), and the repository where asked.
 pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
@@ -63,7 +64,9 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     let address = args.admin_listen.unwrap_or(config.admin.listen);
     let admin = Admin::start(address, router).await?;
     ports.add("admin", admin.address);
-    serving(&args.member, ports, "gateway", running.local_addr()).await?;
+    announce(&args.member, ports, "gateway", running.local_addr())?;
+    let file = args.member.config.clone();
+    signal::until_stopped(|| reread(&running, file.as_deref(), &args.upstream)).await;
     running.stop().await;
     node.stop().await;
     admin.stop().await;
@@ -72,6 +75,27 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     }
     hub.stop().await;
     Ok(())
+}
+
+/// Takes the list of servers from the configuration file anew: SIGHUP. A file that is wrong
+/// changes nothing.
+fn reread(running: &RunningGateway, file: Option<&Path>, more: &[String]) {
+    let reread = || -> Result<usize> {
+        let mut upstreams = config::load(file)?.gateway.upstreams;
+        upstreams.extend(more.iter().map(UpstreamOptions::new));
+        running.set_upstreams(&upstreams)?;
+        Ok(upstreams.len())
+    };
+    let said = match reread() {
+        Ok(servers) => print::text(&format!("gateway has {servers} servers\n")),
+        Err(error) => {
+            eprintln!("selvedge: the servers stay as they were: {error:#}");
+            Ok(())
+        }
+    };
+    if let Err(error) = said {
+        tracing::warn!(%error, "standard output is closed");
+    }
 }
 
 /// The proxy before a content server in any language.
@@ -188,10 +212,16 @@ fn link(base: &Base, member: &Member, name: &str) -> Result<Arc<dyn Bus>> {
     Ok(Arc::new(bus))
 }
 
-/// Tells where it serves, and waits until it is asked to stop.
-async fn serving(member: &Member, ports: Ports, what: &str, address: SocketAddr) -> Result<()> {
+/// Tells where it serves.
+fn announce(member: &Member, ports: Ports, what: &str, address: SocketAddr) -> Result<()> {
     ports.write(member.ports_file.as_deref())?;
     print::text(&format!("{what} serves on {address}\n"))?;
+    Ok(())
+}
+
+/// Tells where it serves, and waits until it is asked to stop.
+async fn serving(member: &Member, ports: Ports, what: &str, address: SocketAddr) -> Result<()> {
+    announce(member, ports, what, address)?;
     signal::stop_asked().await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Being asked to stop.
+//! Being asked to stop, or to read the configuration again.
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -14,5 +14,20 @@ pub(crate) async fn stop_asked() {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+    }
+}
+
+/// Waits for SIGINT or SIGTERM, and calls `reread` at each SIGHUP.
+pub(crate) async fn until_stopped(mut reread: impl FnMut()) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return stop_asked().await;
+    };
+    let stop = stop_asked();
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            _ = hangup.recv() => reread(),
+        }
     }
 }

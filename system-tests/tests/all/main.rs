@@ -1,6 +1,9 @@
 //! Tests of the real program. One binary, so that they link once.
 
+mod bodies;
 mod fabric;
 mod ordering;
+mod processes;
+mod refusals;
 mod viewers;
 mod visit;
