@@ -99,10 +99,10 @@ async fn serve(client: &Arc<Client>, stream: LinkStream) -> FrameError {
         room: Arc::new(Semaphore::new(READS_MAX)),
     };
     let reason = tokio::select! {
-        biased; // the same order each time, for seeded simulation
-        Err(error) = link.read(BufReader::with_capacity(64 * 1024, read)) => error,
-        () = tell(client, &outbox) => FrameError::Ended,
+        biased; // the same order each time, for seeded simulation; windows keep it fair
         in_time = &mut sending => if in_time { FrameError::Ended } else { FrameError::Idle },
+        () = tell(client, &outbox) => FrameError::Ended,
+        Err(error) = link.read(BufReader::with_capacity(64 * 1024, read)) => error,
     };
     drop(guard);
     reason

@@ -48,8 +48,8 @@ pub(crate) async fn serve(inner: &Arc<Inner>, stream: LinkStream, peer: &str, wh
     tracing::debug!(link = link.name, "bus link up");
     let reason = tokio::select! {
         biased;
-        Err(error) = link.read(BufReader::with_capacity(64 * 1024, read)) => error,
         () = outbox.closed() => FrameError::Ended,
+        Err(error) = link.read(BufReader::with_capacity(64 * 1024, read)) => error,
     };
     if reason.is_fault() {
         inner.counters.frames_refused.add(1);
