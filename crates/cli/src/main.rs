@@ -14,7 +14,7 @@ mod roles;
 mod signal;
 mod up;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal as _};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -148,6 +148,7 @@ fn logging() {
     let filter = EnvFilter::try_from_env("SELVEDGE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
 }

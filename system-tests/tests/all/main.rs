@@ -1,7 +1,9 @@
 //! Tests of the real program. One binary, so that they link once.
 
 mod bodies;
+mod disk;
 mod fabric;
+mod network;
 mod ordering;
 mod processes;
 mod refusals;
