@@ -14,8 +14,8 @@ export interface Place {
   // The rows of its group, first and last.
   first: number;
   last: number;
-  // Lanes of its group.
-  lanes: number;
+  // Lanes of its group, each with its first and last row.
+  lanes: [number, number][];
 }
 
 export function places(actions: Action[]): Place[] {
@@ -39,7 +39,8 @@ export function places(actions: Action[]): Place[] {
       lanes[lane]?.push(row);
       group.push(lane);
     }
-    for (const lane of group) placed.push({ lane, first, last, lanes: lanes.length });
+    const ends = lanes.map((held): [number, number] => [held[0] ?? first, held.at(-1) ?? last]);
+    for (const lane of group) placed.push({ lane, first, last, lanes: ends });
     first = last + 1;
   }
   return placed;

@@ -16,7 +16,7 @@ const LANES_SHOWN = 16;
 export function visitView(timeline: Timeline, opened: string): HTMLElement {
   const actions = timeline.entries;
   const placed = places(actions);
-  const lanes = Math.min(LANES_SHOWN, Math.max(1, ...placed.map((place) => place.lanes)));
+  const lanes = Math.min(LANES_SHOWN, Math.max(1, ...placed.map((place) => place.lanes.length)));
   const body = h("div", { class: "actions", role: "list" });
   const rows = new Map<string, HTMLElement>();
   actions.forEach((action, at) => {
@@ -66,9 +66,9 @@ function fact(name: string, value: string, mono = false): HTMLElement {
 
 function actionRow(session: string, action: Action, at: number, place: Place, lanes: number): HTMLElement {
   const row = h("div", { class: `action ${action.outcome}`, role: "listitem", "data-at": at });
-  if (place.lanes > 1) row.classList.add("group");
-  if (place.lanes > 1 && at === place.first) row.classList.add("group-first");
-  if (place.lanes > 1 && at === place.last) row.classList.add("group-last");
+  if (place.lanes.length > 1) row.classList.add("group");
+  if (place.lanes.length > 1 && at === place.first) row.classList.add("group-first");
+  if (place.lanes.length > 1 && at === place.last) row.classList.add("group-last");
   const panel = h("div", { class: "panel", hidden: true });
   const opener = h(
     "button",
@@ -87,19 +87,23 @@ function actionRow(session: string, action: Action, at: number, place: Place, la
   return row;
 }
 
-// The lanes of a row: a dot where its action stands, lines where others of its group go on.
+// The lanes of a row: a dot where its action stands, a strong line from a lane's first action to
+// its last, a faint one as far as its group goes.
 function gutter(action: Action, at: number, place: Place, lanes: number): SVGElement {
   const drawing = svg("svg", { class: "lanes", width: lanes * LANE + 6, height: ROW, "aria-hidden": "true" });
   const x = (lane: number) => lane * LANE + LANE / 2 + 3;
-  const shown = Math.min(place.lanes, LANES_SHOWN);
-  for (let lane = 0; lane < shown; lane++) {
-    drawing.append(svg("line", { x1: x(lane), x2: x(lane), y1: 0, y2: ROW, class: "lane" }));
-  }
+  const line = (x1: number, x2: number, y1: number, y2: number, kind: string) =>
+    drawing.append(svg("line", { x1, x2, y1, y2, class: kind }));
+  const shown = place.lanes.slice(0, LANES_SHOWN);
+  const alone = shown.length === 1;
+  shown.forEach(([first, last], lane) => {
+    line(x(lane), x(lane), 0, ROW, alone ? "lane" : "lane faint");
+    if (alone || at < first || at > last || first === last) return;
+    line(x(lane), x(lane), at === first ? ROW / 2 : 0, at === last ? ROW / 2 : ROW, "lane");
+  });
   // Where a group begins its lanes part, and where it ends they meet again.
-  if (place.lanes > 1) {
-    if (at === place.first) drawing.append(svg("line", { x1: x(0), x2: x(shown - 1), y1: 0.5, y2: 0.5, class: "lane" }));
-    if (at === place.last) drawing.append(svg("line", { x1: x(0), x2: x(shown - 1), y1: ROW - 0.5, y2: ROW - 0.5, class: "lane" }));
-  }
+  if (!alone && at === place.first) line(x(0), x(shown.length - 1), 0.5, 0.5, "lane faint");
+  if (!alone && at === place.last) line(x(0), x(shown.length - 1), ROW - 0.5, ROW - 0.5, "lane faint");
   const doubtful = action.unproven_with.length > 0 ? " doubtful" : "";
   const lane = Math.min(place.lane, LANES_SHOWN - 1);
   drawing.append(svg("circle", { cx: x(lane), cy: ROW / 2, r: 4.5, class: `dot ${action.outcome}${doubtful}` }));
@@ -108,7 +112,10 @@ function gutter(action: Action, at: number, place: Place, lanes: number): SVGEle
 
 function note(action: Action, place: Place, at: number): string {
   const notes: string[] = [];
-  if (place.lanes > 1 && at === place.first) notes.push(`${place.last - place.first + 1} side by side`);
+  if (place.lanes.length > 1 && at === place.first) {
+    notes.push(`${place.last - place.first + 1} actions, up to ${place.lanes.length} side by side`);
+  }
+  if (action.unproven_with.length > 0) notes.push("order unproven");
   if (action.unseen.length > 0) notes.push("answered before it saw all");
   notes.push(...action.flags);
   return notes.join(" · ");

@@ -2,9 +2,9 @@
 //! the page over them.
 //!
 //! ```text
-//! cargo run --release -p selvedge-repository --example fill -- [VISITS] [ADDRESS]
+//! cargo run --release -p selvedge-repository --example fill -- [VISITS] [ACTIONS] [ADDRESS]
 //! ```
-//! Each visit has 20 actions on three servers, some side by side; each action is a request of the
+//! Each visit has its actions on three servers, some side by side; each action is a request of the
 //! gateway, a content server and what an order calls. Some requests fail, and the stock service's
 //! logs are lost, so that its calls are known from one side only.
 
@@ -21,16 +21,16 @@ use selvedge_identity::{
 use selvedge_journal::{DiskStorage, EpochStart};
 use selvedge_repository::{AdminExtras, IngestState, Store, StoreOptions, router, serve};
 
-const ACTIONS: u64 = 20;
 const MS: u64 = 1_000_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let visits: u64 = arguments.next().map_or(Ok(200), |text| text.parse())?;
+    let actions: u64 = arguments.next().map_or(Ok(20), |text| text.parse())?;
     let dir = std::env::temp_dir().join(format!("selvedge-fill-{}", std::process::id()));
     let mut world = World::new();
     for visit in 0..visits {
-        world.visit(visit, visits);
+        world.visit(visit, visits, actions);
     }
 
     let open = || Store::open(Arc::new(DiskStorage), &dir, StoreOptions::default());
@@ -156,15 +156,15 @@ impl World {
         Interaction::from_random(self.below(u64::MAX).to_be_bytes())
     }
 
-    fn visit(&mut self, visit: u64, visits: u64) {
+    fn visit(&mut self, visit: u64, visits: u64, actions: u64) {
         let begun = self.start - ((visits - visit) * 3_000 * MS) as i64;
         let mut heads: Vec<(Position, u64)> = Vec::new();
         let mut counter = 0;
         let mut at = begun;
         let mut done = 0;
-        while done < ACTIONS {
+        while done < actions {
             // Some actions are sent side by side: all follow the same heads.
-            let beside = [1, 1, 1, 2, 3, 4][self.below(6) as usize].min(ACTIONS - done);
+            let beside = [1, 1, 1, 2, 3, 4][self.below(6) as usize].min(actions - done);
             counter += 1;
             let mut next = Vec::new();
             for n in 0..beside {
