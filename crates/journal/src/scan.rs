@@ -41,7 +41,7 @@ pub(crate) struct Scanner {
 }
 
 /// The commit that `offset` stands in.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Commit {
     end: u64,
     end_sequence: u64,
@@ -84,7 +84,12 @@ impl Scanner {
     }
 
     pub(crate) fn step(&mut self) -> io::Result<Step> {
-        if self.commit.is_none_or(|commit| commit.end == self.offset) {
+        let (offset, sequence) = (self.offset, self.next);
+        let whole = Commit {
+            end: offset,
+            end_sequence: sequence,
+        };
+        if self.commit.is_none_or(|commit| commit == whole) {
             self.commit = None;
             match self.commit_header()? {
                 Some(header) if header.first == self.next => {
@@ -109,7 +114,10 @@ impl Scanner {
             }
         }
         let (offset, sequence) = (self.offset, self.next);
-        let Some(payload) = self.frame(sequence)? else {
+        // More frames than the header counts are none of the writer's.
+        let counted = self.commit.is_some_and(|c| sequence < c.end_sequence);
+        let frame = if counted { self.frame(sequence)? } else { None };
+        let Some(payload) = frame else {
             return Ok(Step::Bad { offset });
         };
         self.offset += (FRAME_HEADER + payload.len()) as u64;
@@ -140,8 +148,10 @@ impl Scanner {
     /// After [`Step::Bad`]: whether a commit begins anywhere behind. The writer begins one only
     /// after the one before is durable, so then the bad bytes are damage, not a torn tail.
     pub(crate) fn commit_follows(&mut self) -> io::Result<bool> {
-        let from = self.commit.map_or(self.offset, |commit| commit.end);
-        Ok(self.find_commit(from)?.is_some())
+        let (from, next) = self.commit.map_or((self.offset, self.next), |commit| {
+            (commit.end, commit.end_sequence)
+        });
+        Ok(self.find_commit(from, next)?.is_some())
     }
 
     /// After [`Step::Bad`]: goes on at the next readable place; answers whether there is one.
@@ -157,7 +167,7 @@ impl Scanner {
             }
             return Ok(true);
         }
-        let Some((offset, header)) = self.find_commit(self.offset)? else {
+        let Some((offset, header)) = self.find_commit(self.offset, self.next)? else {
             return Ok(false);
         };
         self.commit = None;
@@ -191,8 +201,9 @@ impl Scanner {
         }
     }
 
-    /// The first valid commit header at or behind `from` that can follow what was read.
-    fn find_commit(&mut self, from: u64) -> io::Result<Option<(u64, CommitHeader)>> {
+    /// The first valid commit header at or behind `from` that can follow what was read, with the
+    /// sequence `next` or a later one.
+    fn find_commit(&mut self, from: u64, next: u64) -> io::Result<Option<(u64, CommitHeader)>> {
         let mut at = from;
         while at + COMMIT_HEADER as u64 <= self.limit {
             let length = (self.limit - at).min(CHUNK as u64) as usize;
@@ -210,7 +221,8 @@ impl Scanner {
                 let offset = at + start as u64;
                 // The skipped bytes can have held no more records than this.
                 let skipped_max = (offset - self.offset) / (FRAME_HEADER as u64 + 1);
-                if header.first >= self.next && header.first - self.next <= skipped_max {
+                let skipped = header.first.checked_sub(self.next);
+                if header.first >= next && skipped.is_some_and(|n| n <= skipped_max) {
                     return Ok(Some((offset, header)));
                 }
             }

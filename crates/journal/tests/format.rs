@@ -58,6 +58,20 @@ fn what_is_written_today_is_the_fixture_byte_for_byte() {
 }
 
 #[test]
+fn the_documented_example_is_the_fixture() {
+    let page = include_str!("../../../docs/formats/journal.md");
+    let dump = page.split("## Example").nth(1).unwrap();
+    let dump = dump.split("```").nth(1).unwrap();
+    let shown: Vec<u8> = dump
+        .lines()
+        .skip(1)
+        .flat_map(|line| line[6..].split("  ").next().unwrap().split_whitespace())
+        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        .collect();
+    assert_eq!(shown, written_today()[0].1);
+}
+
+#[test]
 #[ignore = "writes the fixture: once for each new version of the format"]
 fn write_the_fixture() {
     std::fs::create_dir_all(fixture()).unwrap();
