@@ -1,11 +1,13 @@
 //! Tests of the real program. One binary, so that they link once.
 
+mod balance;
 mod bodies;
 mod disk;
 mod fabric;
 mod network;
 mod ordering;
 mod processes;
+mod python;
 mod refusals;
 mod viewers;
 mod visit;
