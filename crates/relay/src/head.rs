@@ -84,7 +84,8 @@ impl RequestHead {
         matches!(self.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE")
     }
 
-    /// Writes the head with the framing of a body of that length.
+    /// Writes the head with the framing of a body of that length, and an empty `host` where there
+    /// is none.
     pub fn write(&self, length: Length, out: &mut BytesMut) {
         out.reserve(self.fields.size() + 96);
         out.put_slice(self.fields.text(self.method));
@@ -92,6 +93,10 @@ impl RequestHead {
         out.put_slice(self.fields.text(self.target));
         out.put_slice(b" HTTP/1.1\r\n");
         self.fields.write(out);
+        // HTTP/1.1 asks for it; HTTP/1.0, in which the request may have come, does not.
+        if !self.fields.has("host") {
+            out.put_slice(b"host: \r\n");
+        }
         // A request without a body says so where its method would lead to expect one.
         match length {
             Length::Known(0) if !matches!(self.method(), "POST" | "PUT" | "PATCH") => {}

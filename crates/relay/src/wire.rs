@@ -47,9 +47,9 @@ impl Source {
         (self.half, self.buffer)
     }
 
-    /// Takes back the room that a body needed.
+    /// Gives the buffer back: a connection that waits for its next request holds none.
     pub(crate) fn rest(&mut self) {
-        if self.buffer.is_empty() && self.buffer.capacity() > SMALL {
+        if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
         }
     }
@@ -62,13 +62,17 @@ impl Source {
         room: usize,
         limit: Duration,
     ) -> Poll<io::Result<usize>> {
-        if self.buffer.capacity() - self.buffer.len() < room.min(SMALL / 2) {
-            self.buffer.reserve(room);
-        }
-        let polled = pin!(self.half.read_buf(&mut self.buffer)).poll(cx);
-        if polled.is_ready() {
-            self.deadline = None;
-            return polled;
+        // Without a buffer there is no hurry to get one: there may be nothing to read for long.
+        let ready = self.buffer.capacity() > 0 || self.half.as_ref().poll_read_ready(cx)?.is_ready();
+        if ready {
+            if self.buffer.capacity() - self.buffer.len() < room.min(SMALL / 2) {
+                self.buffer.reserve(room);
+            }
+            let polled = pin!(self.half.read_buf(&mut self.buffer)).poll(cx);
+            if polled.is_ready() {
+                self.deadline = None;
+                return polled;
+            }
         }
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + limit);
         if self.timer.poll(cx, deadline).is_ready() {
@@ -118,11 +122,19 @@ impl Sink {
     /// Writes all of it, several pieces in one system call; each step within the time limit.
     pub(crate) async fn write(&mut self, mut data: impl Buf) -> io::Result<()> {
         while data.has_remaining() {
-            let mut write = pin!(self.half.write_buf(&mut data));
             let mut deadline = None;
             let (timer, limit) = (&mut self.timer, self.limit);
+            let half = &mut self.half;
             let written = poll_fn(|cx| {
-                let polled = write.as_mut().poll(cx);
+                // One piece is the usual case, and cheaper without a vector.
+                let polled = if data.chunk().len() == data.remaining() {
+                    pin!(half.write(data.chunk())).poll(cx).map_ok(|written| {
+                        data.advance(written);
+                        written
+                    })
+                } else {
+                    pin!(half.write_buf(&mut data)).poll(cx)
+                };
                 if polled.is_ready() {
                     return polled;
                 }
