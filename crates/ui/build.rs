@@ -16,7 +16,9 @@ const INPUTS: [&str; 5] = [
 const FILES: [&str; 3] = ["index.html", "app.js", "app.css"];
 
 fn main() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ui");
+    // Cargo runs this in the package's folder; relative, so that two checkouts which share a
+    // target folder each look at their own.
+    let source = Path::new("../../ui");
     for input in INPUTS {
         println!("cargo::rerun-if-changed={}", source.join(input).display());
     }
@@ -24,7 +26,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed=SELVEDGE_UI");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let dist = out.join("dist");
-    if let Err(reason) = build(&source, &out.join("ui"), &dist) {
+    if let Err(reason) = build(source, &out.join("ui"), &dist) {
         println!("cargo::warning=the admin page is left out: {reason}");
         plain_page(&dist, &reason).expect("OUT_DIR is writable");
     }

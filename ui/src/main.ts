@@ -8,7 +8,8 @@ import * as api from "./api";
 import { treeView } from "./calltree";
 import { h } from "./dom";
 import { type View, overview } from "./lists";
-import { visitTitle, visitView } from "./visit";
+import type { Timeline } from "./types";
+import { follow, visitTitle, visitView } from "./visit";
 
 const HEX_ID = /^[0-9a-f]{32}$/;
 
@@ -48,9 +49,12 @@ async function route(): Promise<void> {
   const heading = h("h1", {}, kind === "session" ? "Visit " : "Request ", h("span", { class: "mono" }, id ?? ""));
   const place = h("div", { class: "loading" }, "Loading…");
   main.replaceChildren(h("nav", { class: "crumbs" }, h("a", { href: "#/" }, "Latest")), heading, place);
+  const leave = new AbortController();
+  current = { element: main, stop: () => leave.abort() };
   try {
-    const view = await load(kind, id ?? "", rest.join("/"));
-    if (turn === visit) place.replaceWith(view);
+    const view = await load(kind, id ?? "", rest.join("/"), leave.signal);
+    if (turn !== visit) return;
+    place.replaceWith(view);
     showHealth(null);
   } catch (error) {
     if (turn !== visit) return;
@@ -59,11 +63,16 @@ async function route(): Promise<void> {
   }
 }
 
-async function load(kind: string, id: string, rest: string): Promise<HTMLElement> {
+async function load(kind: string, id: string, rest: string, left: AbortSignal): Promise<HTMLElement> {
   if (kind === "session") {
     const timeline = await api.timeline(id);
-    document.title = visitTitle(timeline);
-    return visitView(timeline, rest);
+    const show = (timeline: Timeline, opened = "") => {
+      document.title = visitTitle(timeline);
+      return visitView(timeline, opened);
+    };
+    const view = show(timeline, rest);
+    follow(timeline, left, show, view);
+    return view;
   }
   if (kind === "request") {
     const tree = await api.tree(id);

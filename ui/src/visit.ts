@@ -113,7 +113,9 @@ function gutter(action: Action, at: number, place: Place, lanes: number): SVGEle
 function note(action: Action, place: Place, at: number): string {
   const notes: string[] = [];
   if (place.lanes.length > 1 && at === place.first) {
-    notes.push(`${place.last - place.first + 1} actions, up to ${place.lanes.length} side by side`);
+    const count = place.last - place.first + 1;
+    const width = place.lanes.length;
+    notes.push(count === width ? `${count} side by side` : `${count} actions, up to ${width} side by side`);
   }
   if (action.unproven_with.length > 0) notes.push("order unproven");
   if (action.unseen.length > 0) notes.push("answered before it saw all");
@@ -131,10 +133,9 @@ async function toggle(session: string, action: Action, opener: HTMLElement, pane
   panel.hidden = !open;
   opener.setAttribute("aria-expanded", String(open));
   if (!open || panel.childElementCount > 0) return;
-  panel.append(entry(session, action));
+  const place = h("div", { class: "loading" }, action.origin === null ? "No request is known." : "Loading the call tree…");
+  panel.append(place, entry(session, action));
   if (action.origin === null) return;
-  const place = h("div", { class: "loading" }, "Loading the call tree…");
-  panel.append(place);
   try {
     place.replaceWith(treeView(await api.tree(action.origin)));
   } catch (error) {
@@ -180,3 +181,43 @@ export function visitTitle(timeline: Timeline): string {
   return `Visit ${short(timeline.session)}, ${count(timeline.entries.length, "action", "actions")}`;
 }
 
+const REFRESH_MS = 3000;
+
+// Asks again until `signal` says to stop. What changed is shown at once, unless an action is open
+// to be read: then a button says that there is more.
+export function follow(
+  timeline: Timeline,
+  signal: AbortSignal,
+  show: (timeline: Timeline) => HTMLElement,
+  view: HTMLElement,
+): void {
+  let shown = JSON.stringify(timeline);
+  const more = h("button", { class: "more", hidden: true }, "This visit went on: show it");
+  let newest = timeline;
+  const take = () => {
+    more.hidden = true;
+    shown = JSON.stringify(newest);
+    const next = show(newest);
+    view.replaceWith(next);
+    view = next;
+    view.append(more);
+  };
+  more.addEventListener("click", take);
+  view.append(more);
+  const round = async () => {
+    if (!document.hidden) {
+      try {
+        newest = await api.timeline(timeline.session, signal);
+        const reading = view.querySelector(".panel:not([hidden])") !== null;
+        if (JSON.stringify(newest) !== shown) {
+          if (reading) more.hidden = false;
+          else if (!signal.aborted) take();
+        }
+      } catch {
+        // The next round asks again; the overview says when the repository is away.
+      }
+    }
+    if (!signal.aborted) window.setTimeout(() => void round(), REFRESH_MS);
+  };
+  window.setTimeout(() => void round(), REFRESH_MS);
+}
