@@ -29,6 +29,8 @@
 mod builder;
 mod chain;
 mod clocks;
+mod diagnose;
+mod diagnosis_json;
 mod evidence;
 mod index;
 mod json;
@@ -44,6 +46,8 @@ mod tree;
 mod view;
 
 pub use builder::{Added, TreeBuilder};
+pub use diagnose::{Diagnosis, Fault, Source, Step};
+pub use diagnosis_json::{DiagnosisJson, SourceJson, StepJson};
 pub use json::{EntryJson, LinkJson, NodeJson, TreeJson};
 pub use levels::Levels;
 pub use observation::{Details, Handle, Observation};

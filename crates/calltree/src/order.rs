@@ -6,7 +6,7 @@ use selvedge_entry::Direction;
 
 use crate::builder::TreeBuilder;
 use crate::chain::Chain;
-use crate::resolve::{DEAD, Resolved};
+use crate::resolve::{CANDIDATES, DEAD, Resolved};
 use crate::skeleton::NONE;
 use crate::tree::{Evidence, Node};
 
@@ -104,11 +104,17 @@ fn find_roots(builder: &TreeBuilder, resolved: &mut Resolved) -> Vec<u32> {
             }
         }
     }
+    if roots.len() > 1 {
+        roots.sort_by_cached_key(|&root| chain(builder, resolved, root));
+    }
     for orphan in orphans {
         match roots[..] {
             [] => resolved.parents[orphan as usize] = count,
             [one] => resolved.parents[orphan as usize] = one,
-            _ => drop(resolved.candidates.insert(orphan, roots.clone())),
+            _ => {
+                let some = roots.iter().copied().take(CANDIDATES).collect();
+                resolved.candidates.insert(orphan, some);
+            }
         }
     }
     roots
@@ -176,8 +182,10 @@ impl Sorter<'_> {
         scratch.clear();
         scratch.extend(kids.iter().map(|&kid| (self.key(kid), kid)));
         scratch.sort_unstable_by(|(a, kid_a), (b, kid_b)| {
-            a.cmp(b)
-                .then_with(|| self.chain(*kid_a).cmp(&self.chain(*kid_b)))
+            a.cmp(b).then_with(|| {
+                let chain = |kid: u32| chain(self.builder, self.resolved, kid);
+                chain(*kid_a).cmp(&chain(*kid_b))
+            })
         });
         for (kid, (_, sorted)) in kids.iter_mut().zip(scratch.iter()) {
             *kid = *sorted;
@@ -193,17 +201,18 @@ impl Sorter<'_> {
                 .is_none();
             (level, lost)
         };
-        let chains = || self.chain(a).cmp(&self.chain(b));
+        let chain = |number: u32| chain(self.builder, self.resolved, number);
+        let chains = || chain(a).cmp(&chain(b));
         key(a).cmp(&key(b)).then_with(chains).then(a.cmp(&b))
     }
+}
 
-    fn chain(&self, number: u32) -> Chain {
-        let groups = &self.builder.skeleton.groups;
-        match groups.get(number as usize) {
-            Some(group) => group.chain.unpack(),
-            None => self.resolved.leaves[number as usize - groups.len()]
-                .chain
-                .clone(),
-        }
+fn chain(builder: &TreeBuilder, resolved: &Resolved, number: u32) -> Chain {
+    let groups = &builder.skeleton.groups;
+    match groups.get(number as usize) {
+        Some(group) => group.chain.unpack(),
+        None => resolved.leaves[number as usize - groups.len()]
+            .chain
+            .clone(),
     }
 }

@@ -43,6 +43,9 @@ pub(crate) struct Resolved {
 /// The parent of a group that was taken apart and so is no interaction itself.
 pub(crate) const DEAD: u32 = u32::MAX - 1;
 
+/// So many candidates are named: more say nothing more, and somebody might send a million.
+pub(crate) const CANDIDATES: usize = 64;
+
 /// More different chains than this in one group are compared by cut ids.
 const MANY: usize = 64;
 
@@ -227,12 +230,14 @@ impl Clusters {
         let all = self.chains.iter().enumerate();
         if !self.sorted {
             let fitting = all.filter(|(_, known)| chain::fits(known, chain));
-            return fitting.map(|(at, _)| at as u32).collect();
+            return fitting.map(|(at, _)| at as u32).take(CANDIDATES).collect();
         }
         let from = self.chains.partition_point(|known| known < chain);
         let more = self.chains[from..].iter();
         let more = more.take_while(|known| known.starts_with(chain));
-        (from as u32..).take(more.count()).collect()
+        (from as u32..)
+            .take(more.take(CANDIDATES).count())
+            .collect()
     }
 }
 

@@ -5,6 +5,7 @@
 //! and nothing recurses, however deep or wide a tree is. The order is set by depth, then by the
 //! caller's journal, then by id: never by a clock.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use selvedge_entry::{Direction, Link};
@@ -26,6 +27,8 @@ pub struct Tree<'a> {
     pub(crate) resolved: Resolved,
     pub(crate) nodes: Vec<Node>,
     pub(crate) tops: usize,
+    /// The nodes of those interactions that are candidates for others.
+    pub(crate) candidate_nodes: HashMap<u32, u32>,
     pub(crate) corrections: Corrections,
     flags: Vec<Flag>,
 }
@@ -107,11 +110,18 @@ impl<'a> Tree<'a> {
         let (mut nodes, tops) = order::nodes(builder, &ranks, &mut resolved);
         evidence::weigh(builder, &resolved, &mut nodes);
         let corrections = times::correct(builder, &ranks, &nodes);
+        let mut candidate_nodes = HashMap::new();
+        if !resolved.candidates.is_empty() {
+            let named: HashSet<u32> = resolved.candidates.values().flatten().copied().collect();
+            let numbered = nodes.iter().zip(0..).map(|(node, at)| (node.number, at));
+            candidate_nodes.extend(numbered.filter(|(number, _)| named.contains(number)));
+        }
         let mut tree = Self {
             builder,
             resolved,
             nodes,
             tops,
+            candidate_nodes,
             corrections,
             flags: Vec::new(),
         };

@@ -88,31 +88,35 @@ impl<'t> NodeView<'t> {
         (node.entry().is_none()).then_some((&witness.handle, node.levels_lost))
     }
 
-    /// For an ambiguous node: the nodes that fit. They are possible parents, of one level less;
+    /// For an ambiguous node: the nodes that fit (the first 64 of them). They are possible parents, of one level less;
     /// or, where its entries say too little to tell which of several calls they are of, those
     /// calls, of its own level.
     #[must_use]
     pub fn candidates(&self) -> Vec<NodeView<'t>> {
-        let Some(numbers) = self.tree.resolved.candidates.get(&self.raw().number) else {
-            return Vec::new();
-        };
-        let nodes = self.tree.nodes.iter().zip(0..);
-        nodes
-            .filter(|(node, _)| numbers.contains(&node.number))
-            .map(|(_, at)| Self::new(self.tree, NodeIndex(at)))
+        let numbers = self.tree.resolved.candidates.get(&self.raw().number);
+        let mut indices: Vec<u32> = numbers
+            .into_iter()
+            .flatten()
+            .filter_map(|number| self.tree.candidate_nodes.get(number).copied())
+            .collect();
+        indices.sort_unstable();
+        let tree = self.tree;
+        indices
+            .into_iter()
+            .map(|at| Self::new(tree, NodeIndex(at)))
             .collect()
     }
 
     /// The receiving side's entry: of several deliveries the one of the least handle.
     #[must_use]
     pub fn inbound(&self) -> Option<&'t Observation> {
-        self.head(Direction::Inbound)
+        Some(self.head(Direction::Inbound)?.1)
     }
 
     /// The calling side's entry.
     #[must_use]
     pub fn outbound(&self) -> Option<&'t Observation> {
-        self.head(Direction::Outbound)
+        Some(self.head(Direction::Outbound)?.1)
     }
 
     /// All receiving sides' entries, by handle: one call that several hosts received.
@@ -139,7 +143,7 @@ impl<'t> NodeView<'t> {
     /// tell.
     #[must_use]
     pub fn service(&self) -> Option<&'t Text> {
-        let action = self.head(Direction::Internal);
+        let action = self.head(Direction::Internal).map(|(_, entry)| entry);
         let own = self.inbound().or(action).map(|entry| &entry.service);
         own.or_else(|| self.outbound()?.peer.as_ref())
             .or_else(|| {
@@ -155,7 +159,7 @@ impl<'t> NodeView<'t> {
     /// The host that received the call, known likewise.
     #[must_use]
     pub fn host(&self) -> Option<&'t Text> {
-        let action = self.head(Direction::Internal);
+        let action = self.head(Direction::Internal).map(|(_, entry)| entry);
         let own = self.inbound().or(action).map(|entry| &entry.host);
         own.or_else(|| {
             self.children()
@@ -302,9 +306,10 @@ impl<'t> NodeView<'t> {
         Some((number, &self.tree.builder.observations[number as usize]))
     }
 
-    fn head(&self, side: Direction) -> Option<&'t Observation> {
+    /// The first entry of a side, with its number.
+    pub(crate) fn head(&self, side: Direction) -> Option<(u32, &'t Observation)> {
         let head = self.raw().heads[side as usize];
-        self.tree.builder.observations.get(head as usize)
+        Some((head, self.tree.builder.observations.get(head as usize)?))
     }
 
     fn side(&self, side: Direction) -> Vec<&'t Observation> {

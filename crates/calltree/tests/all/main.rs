@@ -1,5 +1,6 @@
 //! Tests of call trees against made-up systems, whose truth is known.
 
+mod diagnose;
 mod loss;
 mod oracle;
 mod order;

@@ -122,11 +122,13 @@ impl Anchored {
     }
 }
 
+/// Level, chain, the parent's chain if one alone fits, how many fit.
+type Interaction = (u32, Vec<u8>, Option<Vec<u8>>, usize);
+
 /// The standard for ids that repeat: knows surviving identifiers only. Compares all with all.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Consistent {
-    /// Of each interaction: level, chain, parent's chain if one alone fits, how many fit.
-    pub(crate) interactions: BTreeSet<(u32, Vec<u8>, Option<Vec<u8>>, usize)>,
+    pub(crate) interactions: BTreeSet<Interaction>,
     /// Entries that fit several interactions.
     pub(crate) ambiguous: BTreeSet<String>,
 }

@@ -1,0 +1,264 @@
+//! The planted source of a failure is found, not its echoes; the path adds up.
+
+use selvedge_calltree::{Fault, Observation, TreeBuilder};
+use selvedge_entry::{Direction, Outcome};
+
+use crate::world::{Plan, Random, World};
+
+fn world(seed: u64) -> (World, Random) {
+    let mut random = Random(seed);
+    let plan = Plan {
+        calls: 2 + random.below(60),
+        fan_out: 1 + random.below(10),
+        depth: 1 + random.below(12),
+        services: 2 + random.below(8),
+        ..Plan::default()
+    };
+    let mut world = World::new(plan, seed);
+    for skew in &mut world.skews {
+        *skew = random.below(2_000_000_000) as i64;
+    }
+    (world, random)
+}
+
+/// Makes a call fail as both of its sides see it.
+fn fail(entries: &mut [(usize, Observation)], call: usize) {
+    for (_, entry) in entries.iter_mut().filter(|(at, _)| *at == call) {
+        entry.outcome = Outcome::Error;
+        entry.status = 500;
+    }
+}
+
+#[test]
+fn the_planted_source_is_found_and_its_echoes_are_not() {
+    for seed in 0..1000 {
+        let (world, mut random) = world(seed);
+        let mut entries = world.entries();
+        let source = random.below(world.calls.len());
+        // The failure goes up some of the way, perhaps all.
+        let mut failed = vec![source];
+        let mut echoes = 0;
+        while let Some(parent) = world.calls[failed[failed.len() - 1]].parent {
+            if random.chance(15) {
+                break;
+            }
+            failed.push(parent);
+            echoes += 1;
+        }
+        failed.iter().for_each(|&call| fail(&mut entries, call));
+        // Who fails because a call failed makes no more calls.
+        let mut unmade = vec![false; world.calls.len()];
+        for at in 1..world.calls.len() {
+            let parent = world.calls[at].parent.expect("not the root");
+            let echo = failed.iter().position(|&call| call == parent);
+            unmade[at] = unmade[parent] || echo.is_some_and(|nth| nth > 0 && at > failed[nth - 1]);
+        }
+        entries.retain(|(at, _)| !unmade[*at]);
+        // The source made calls that failed too, but it tried each again, and that went well.
+        let children: Vec<usize> = (0..world.calls.len())
+            .filter(|&at| world.calls[at].parent == Some(source))
+            .collect();
+        let mended = children.iter().find(|&&first| {
+            let service = world.calls[first].service;
+            children
+                .iter()
+                .any(|&later| later > first && world.calls[later].service == service)
+        });
+        if let Some(&mended) = mended {
+            fail(&mut entries, mended);
+        }
+        let fault = match random.below(4) {
+            // Nobody has the source's own entry.
+            0 if source > 0 => {
+                entries
+                    .retain(|(at, entry)| *at != source || entry.direction == Direction::Outbound);
+                Fault::Unreached
+            }
+            // The source says that all was well, and came in time.
+            1 if source > 0 => {
+                let own = entries
+                    .iter_mut()
+                    .find(|(at, entry)| *at == source && entry.direction == Direction::Inbound);
+                own.expect("both sides logged it").1.outcome = Outcome::Ok;
+                Fault::Broken
+            }
+            // The source's caller gave up before it was done.
+            2 if source > 0 => {
+                for (_, entry) in entries.iter_mut().filter(|(at, _)| *at == source) {
+                    if entry.direction == Direction::Inbound {
+                        entry.outcome = Outcome::Ok;
+                    } else {
+                        entry.duration_ns = Some(10);
+                        entry.head_ns = None;
+                    }
+                }
+                Fault::TimedOut
+            }
+            _ => Fault::Failed,
+        };
+        let builder = TreeBuilder::batch(
+            world.origin,
+            entries.into_iter().map(|(_, entry)| entry).collect(),
+        );
+        let tree = builder.tree();
+        let diagnosis = tree.diagnose();
+        let reaches_root = failed.contains(&0);
+        let first = &diagnosis.sources[0];
+        let found = diagnosis.sources.iter().find(|found| {
+            found.fault == fault
+                && tree.node(found.node).id() == Some(world.calls[source].identifier.own())
+        });
+        let found = found.unwrap_or_else(|| {
+            panic!(
+                "seed {seed}: {fault:?} not found in {:?}",
+                diagnosis.sources
+            )
+        });
+        assert_eq!(found.echoes.len(), echoes, "seed {seed}");
+        assert_eq!(found.reaches_root, reaches_root, "seed {seed}");
+        if reaches_root {
+            let id = tree.node(first.node).id();
+            assert_eq!(
+                id,
+                Some(world.calls[source].identifier.own()),
+                "seed {seed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_failure_passes_through_a_lost_service() {
+    let plan = Plan {
+        fan_out: 1,
+        services: 50,
+        calls: 12,
+        depth: 11,
+        ..Plan::default()
+    };
+    let world = World::new(plan, 3);
+    let deepest = (0..world.calls.len())
+        .max_by_key(|&at| world.calls[at].depth)
+        .expect("some");
+    let lost = world.calls[world.calls[deepest].parent.expect("deep")]
+        .parent
+        .expect("deep");
+    let mut entries = world.entries();
+    let mut at = Some(deepest);
+    while let Some(call) = at {
+        fail(&mut entries, call);
+        at = world.calls[call].parent;
+    }
+    entries.retain(|(at, _)| *at != lost);
+    let builder = TreeBuilder::batch(
+        world.origin,
+        entries.into_iter().map(|(_, entry)| entry).collect(),
+    );
+    let tree = builder.tree();
+    let sources = tree.diagnose().sources;
+    assert_eq!(sources.len(), 1);
+    assert!(sources[0].reaches_root);
+    assert_eq!(
+        tree.node(sources[0].node).id(),
+        Some(world.calls[deepest].identifier.own())
+    );
+}
+
+#[test]
+fn a_call_that_timed_out_names_what_was_slow_below_it() {
+    let (world, _) = (
+        World::new(
+            Plan {
+                fan_out: 1,
+                calls: 8,
+                depth: 7,
+                ..Plan::default()
+            },
+            5,
+        ),
+        (),
+    );
+    let deepest = (0..world.calls.len())
+        .max_by_key(|&at| world.calls[at].depth)
+        .expect("some");
+    let caller = world.calls[deepest].parent.expect("deep");
+    let mut entries = world.entries();
+    // The deepest call takes ten seconds; its caller's caller gave up after one millisecond.
+    for (at, entry) in &mut entries {
+        if *at == deepest || *at == caller && entry.direction == Direction::Inbound {
+            entry.duration_ns = entry.duration_ns.map(|ns| ns + 10_000_000_000);
+            entry.head_ns = None;
+        } else if *at == caller {
+            entry.duration_ns = Some(1_000_000);
+            entry.head_ns = None;
+            entry.outcome = Outcome::Error;
+        }
+    }
+    let builder = TreeBuilder::batch(
+        world.origin,
+        entries.into_iter().map(|(_, entry)| entry).collect(),
+    );
+    let tree = builder.tree();
+    let source = tree.diagnose().sources.remove(0);
+    assert_eq!(source.fault, Fault::TimedOut);
+    let slowest = tree.node(source.slowest.expect("told")).id();
+    assert_eq!(slowest, Some(world.calls[deepest].identifier.own()));
+}
+
+#[test]
+fn the_critical_path_of_calls_one_by_one_is_the_whole_tree_and_adds_up() {
+    for seed in 0..100 {
+        let (world, _) = world(seed);
+        let entries = world
+            .entries()
+            .into_iter()
+            .map(|(_, entry)| entry)
+            .collect();
+        let builder = TreeBuilder::batch(world.origin, entries);
+        let tree = builder.tree();
+        let path = tree.diagnose().critical_path;
+        let sum: u64 = path.iter().map(|step| step.own_ns + step.network_ns).sum();
+        assert_eq!(
+            Some(sum),
+            tree.root().and_then(|root| root.duration_ns()),
+            "seed {seed}"
+        );
+        assert_eq!(path.len(), tree.len(), "seed {seed}");
+    }
+}
+
+#[test]
+fn of_calls_side_by_side_the_last_to_return_is_on_the_path() {
+    let world = World::new(
+        Plan {
+            calls: 3,
+            fan_out: 3,
+            depth: 1,
+            ..Plan::default()
+        },
+        1,
+    );
+    let mut entries = world.entries();
+    let sent = world.calls[1].sent;
+    for (at, entry) in entries.iter_mut().filter(|(at, _)| *at > 0) {
+        let ns = if *at == 1 { 30_000 } else { 20_000 };
+        let inbound = entry.direction == Direction::Inbound;
+        entry.at.0 = sent + if inbound { 1000 } else { 0 };
+        entry.duration_ns = Some(if inbound { ns - 3000 } else { ns });
+        entry.head_ns = None;
+    }
+    let builder = TreeBuilder::batch(
+        world.origin,
+        entries.into_iter().map(|(_, entry)| entry).collect(),
+    );
+    let tree = builder.tree();
+    let path = tree.diagnose().critical_path;
+    let ids: Vec<_> = path.iter().map(|step| tree.node(step.node).id()).collect();
+    assert_eq!(
+        ids,
+        [0, 1].map(|call| Some(world.calls[call].identifier.own()))
+    );
+    assert_eq!((path[1].own_ns, path[1].network_ns), (27_000, 3000));
+    let json = tree.diagnose().to_json(&tree);
+    assert_eq!(json.critical_path[1].own, 27_000);
+}
