@@ -11,6 +11,7 @@ use selvedge_identity::{
     StackId,
 };
 
+use crate::share;
 use crate::wire::{
     BODY_MAX, LIST_MAX, NAME_MAX, Reader, VALUE_MAX, Value, put_bytes, put_count, put_fixed64,
     put_message, put_number, put_text, put_varint,
@@ -316,7 +317,7 @@ fn read_position(mut message: Reader<'_>) -> Result<(Position, u64)> {
         match number {
             f::SERVER => {
                 let name = value.text(ServerName::LENGTH_MAX, "server")?;
-                server = Some(ServerName::new(name).map_err(|_| RecordError::Bad("server"))?);
+                server = Some(share::server(name).map_err(|_| RecordError::Bad("server"))?);
             }
             f::EPOCH_COUNTER => {
                 let number = value.number("epoch")?;
@@ -505,7 +506,10 @@ fn read_field(fields: &mut Fields, value: Value<'_>, what: &'static str) -> Resu
             _ => {}
         }
     }
-    fields.push((some(key, what)?.into(), some(text, what)?.into()));
+    fields.push((
+        share::text(some(key, what)?),
+        share::text(some(text, what)?),
+    ));
     Ok(())
 }
 
@@ -561,7 +565,7 @@ fn read_status(value: Value<'_>) -> Result<u16> {
 }
 
 fn name(value: Value<'_>, what: &'static str) -> Result<Text> {
-    value.text(NAME_MAX, what).map(Text::from)
+    value.text(NAME_MAX, what).map(share::text)
 }
 
 /// Refuses one element more than a list may hold.

@@ -12,6 +12,7 @@ mod entry;
 mod fold;
 mod json;
 mod record;
+mod share;
 mod time;
 mod wire;
 

@@ -143,6 +143,17 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, RecordError> {
+        match self.rest {
+            // Nearly all keys and lengths.
+            [byte @ ..0x80, rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, RecordError> {
         let mut value = 0;
         for (n, byte) in self.rest.iter().take(10).enumerate() {
             let bits = u64::from(byte & 0x7f);
@@ -169,7 +180,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field: its number and value. `None` at the message's end.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, RecordError> {
         if self.rest.is_empty() {
             return Ok(None);

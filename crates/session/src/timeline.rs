@@ -9,10 +9,10 @@
 //! follows and is not among the entries (evicted, lost, not here yet) is an unknown ancestor: an
 //! action that may have come before it is unproven, not concurrent.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
 
 use selvedge_entry::Entry;
-use selvedge_identity::{ClientId, Position, SessionId};
+use selvedge_identity::{ClientId, SessionId};
 
 use crate::graph::Graph;
 use crate::loss::Losses;
@@ -49,24 +49,22 @@ pub struct Timeline {
 /// counter) and leaves the rest; of two with one position it takes the one that tells more.
 #[must_use]
 pub fn timeline(session: SessionId, entries: impl IntoIterator<Item = Entry>) -> Timeline {
-    let mut actions: HashMap<Position, Entry> = HashMap::new();
-    for entry in entries {
-        if entry.opening.session != Some(session) || entry.opening.counter.is_none() {
-            continue;
-        }
-        let told = |entry: &Entry| (entry.closing.is_some(), entry.effect.is_some());
-        match actions.get_mut(&entry.position) {
-            Some(held) if told(held) >= told(&entry) => {}
-            Some(held) => *held = entry,
-            None => {
-                actions.insert(entry.position.clone(), entry);
-            }
+    let is_action =
+        |entry: &Entry| entry.opening.session == Some(session) && entry.opening.counter.is_some();
+    // Entries are large: sort their numbers, then move each entry once.
+    let found: Vec<Entry> = entries.into_iter().filter(is_action).collect();
+    let mut order: Vec<usize> = (0..found.len()).collect();
+    order.sort_unstable_by(|a, b| place(&found[*a]).cmp(&place(&found[*b])));
+    let mut found: Vec<Option<Entry>> = found.into_iter().map(Some).collect();
+    let mut actions: Vec<Entry> = Vec::with_capacity(order.len());
+    for entry in order.into_iter().filter_map(|number| found[number].take()) {
+        if actions
+            .last()
+            .is_none_or(|last| last.position != entry.position)
+        {
+            actions.push(entry);
         }
     }
-    let mut actions: Vec<Entry> = actions.into_values().collect();
-    actions.sort_unstable_by(|a, b| {
-        (a.opening.counter, &a.position).cmp(&(b.opening.counter, &b.position))
-    });
     let graph = Graph::new(&actions, PAIRS_MAX);
     let losses = Losses::find(&actions, &graph);
     Timeline {
@@ -76,6 +74,12 @@ pub fn timeline(session: SessionId, entries: impl IntoIterator<Item = Entry>) ->
         concurrent: losses.concurrent,
         unproven: losses.unproven,
     }
+}
+
+/// What actions are sorted by: ordering id, and of two with one position first what tells more.
+fn place(entry: &Entry) -> impl Ord {
+    let told = (entry.closing.is_some(), entry.effect.is_some());
+    (entry.opening.counter, &entry.position, Reverse(told))
 }
 
 impl Timeline {
