@@ -1,6 +1,7 @@
 //! Tests of call trees against made-up systems, whose truth is known.
 
 mod diagnose;
+mod json;
 mod loss;
 mod oracle;
 mod order;
