@@ -40,6 +40,7 @@ mod read_dir;
 mod reader;
 mod recovery;
 mod scan;
+mod segment;
 mod start;
 mod storage;
 pub mod testing;

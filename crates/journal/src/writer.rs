@@ -1,32 +1,26 @@
 //! The one that owns the files: commits, rotation, retention, and what happens when the disk
 //! fails.
 
-use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, UNIX_EPOCH};
 
 use selvedge_identity::{Epoch, ServerName};
 
 use crate::error::JournalError;
-use crate::format::{SEGMENT_HEADER, Salt, SegmentHeader, SegmentName};
+use crate::format::{Salt, SegmentName};
 use crate::journal::Shared;
 use crate::options::{Durability, JournalOptions};
 use crate::pace::Pace;
 use crate::queue::{Group, Queue};
 use crate::recovery::{EpochFiles, Recovered, recover};
-use crate::start::EpochStart;
-use crate::storage::{File, Lock, Storage};
+use crate::segment::{Files, Segment, start_group};
+use crate::storage::Storage;
 use crate::view::{EpochView, JournalState, SegmentView, View};
 
 /// The file that the owner's lock is on.
 const LOCK: &str = "lock";
-
-/// Set in the random part of volatile epochs. They take the counter of the durable epoch before:
-/// so they stand behind it, and yet before every later durable one, although a crash makes the
-/// journal forget that they were.
-const VOLATILE: u64 = 1 << 63;
 
 /// After a failure the disk is taken as good again only with this much room, so that the journal
 /// does not begin an epoch for every few bytes that someone frees.
@@ -47,31 +41,6 @@ pub(crate) struct Writer {
     retry_name: SegmentName,
 }
 
-/// What is needed to make segments.
-struct Files {
-    storage: Arc<dyn Storage>,
-    dir: PathBuf,
-    server: ServerName,
-    options: JournalOptions,
-    random: Box<dyn FnMut() -> u64 + Send>,
-    /// Held as long as the writer lives.
-    _lock: Option<Box<dyn Lock>>,
-}
-
-struct Segment {
-    file: Arc<dyn File>,
-    path: Arc<Path>,
-    first: u64,
-    salt: Salt,
-    created: SystemTime,
-    /// Written and, as configured, synced up to here.
-    bytes: u64,
-    /// Space taken up to here.
-    allocated: u64,
-    /// Its name in the folder is durable.
-    listed: bool,
-}
-
 /// Opens the folder and begins an epoch.
 pub(crate) fn open(
     storage: Arc<dyn Storage>,
@@ -86,7 +55,7 @@ pub(crate) fn open(
         server,
         options,
         random,
-        _lock: None,
+        lock: None,
     };
     if files.options.durability == Durability::Memory {
         return Ok(open_memory(files));
@@ -104,7 +73,7 @@ pub(crate) fn open(
             JournalError::storage("lock", dir.join(LOCK))(error)
         }
     })?;
-    files._lock = Some(lock);
+    files.lock = Some(lock);
 
     let (past, recovered) = recover(&*files.storage, dir, &files.server)?;
     if let Some(torn) = &recovered.torn {
@@ -357,123 +326,7 @@ impl Writer {
 }
 
 impl Files {
-    /// The durable epoch after those up to `counter`.
-    fn draw_durable(&mut self, counter: u32) -> SegmentName {
-        SegmentName {
-            epoch: Epoch {
-                counter: counter.saturating_add(1),
-                random: (self.random)() & !VOLATILE,
-            },
-            first: 0,
-            salt: Salt((self.random)()),
-        }
-    }
-
-    /// The volatile epoch after the durable one of this counter.
-    fn draw_volatile(&mut self, counter: u32) -> (Epoch, Salt) {
-        let random = (self.random)() | VOLATILE;
-        (Epoch { counter, random }, Salt((self.random)()))
-    }
-
-    /// Makes the first segment of a durable epoch, with its start on disk; fails where there is
-    /// no room for so many bytes more.
-    fn begin(
-        &self,
-        name: SegmentName,
-        previous: Option<(Epoch, u64)>,
-        room: u64,
-    ) -> io::Result<(Segment, Group)> {
-        let mut group = start_group(name.epoch, name.salt, false, previous);
-        group.seal(name.salt);
-        let mut segment = self.create(name)?;
-        let written = match segment.file.allocate(room) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(error),
-            // Not every file system can take space ahead.
-            _ => self.write(&mut segment, &group.bytes),
-        };
-        if let Err(error) = written {
-            self.discard(&segment);
-            return Err(error);
-        }
-        Ok((segment, group))
-    }
-
-    /// Makes a segment with its header, not yet synced.
-    fn create(&self, name: SegmentName) -> io::Result<Segment> {
-        let path: Arc<Path> = self.dir.join(name.to_string()).into();
-        let created = (self.options.clock)();
-        let header = SegmentHeader {
-            server: self.server.clone(),
-            epoch: name.epoch,
-            first: name.first,
-            salt: name.salt,
-            created,
-        };
-        let segment = Segment {
-            file: self.storage.create(&path)?,
-            path,
-            first: name.first,
-            salt: name.salt,
-            created,
-            bytes: SEGMENT_HEADER as u64,
-            allocated: 0,
-            listed: false,
-        };
-        if let Err(error) = segment.file.write_at(0, &header.encode()) {
-            self.discard(&segment);
-            return Err(error);
-        }
-        Ok(segment)
-    }
-
-    /// One write, one sync. Counts the bytes as the segment's only if both went well.
-    fn write(&self, segment: &mut Segment, bytes: &[u8]) -> io::Result<()> {
-        let end = segment.bytes + bytes.len() as u64;
-        self.allocate(segment, end);
-        segment.file.write_at(segment.bytes, bytes)?;
-        if self.options.durability == Durability::Sync {
-            segment.file.sync_data()?;
-            if !segment.listed {
-                self.storage.sync_dir(&self.dir)?;
-                segment.listed = true;
-            }
-        }
-        segment.bytes = end;
-        Ok(())
-    }
-
-    /// Takes space ahead. A disk that cannot, or is nearly full, may still take the write itself.
-    fn allocate(&self, segment: &mut Segment, end: u64) {
-        if self.options.allocate_bytes == 0 || end <= segment.allocated {
-            return;
-        }
-        let wanted = (end + self.options.allocate_bytes)
-            .min(self.options.segment_bytes)
-            .max(end);
-        segment.allocated = match segment.file.allocate(wanted) {
-            Ok(()) => wanted,
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => end,
-            // Not asked again.
-            Err(_) => u64::MAX,
-        };
-    }
-
-    fn is_full(&self, segment: &Segment, more: u64) -> bool {
-        let now = (self.options.clock)();
-        let age = now.duration_since(segment.created).unwrap_or_default();
-        let segment_bytes = self.options.segment_bytes.max(4096);
-        segment.bytes + more > segment_bytes || age > self.options.segment_age
-    }
-
-    /// Removes a segment that got no durable record. If that fails too, it stays behind as a
-    /// file whose records no epoch start counts; the next opening removes it.
-    fn discard(&self, segment: &Segment) {
-        if let Err(error) = self.storage.remove(&segment.path) {
-            tracing::warn!(path = %segment.path.display(), %error,
-                "failed segment cannot be removed");
-        }
-    }
-
+    /// The writer and what it shares, with nothing published yet.
     fn share(
         self,
         epochs: Vec<EpochView>,
@@ -505,34 +358,6 @@ impl Files {
     }
 }
 
-impl Segment {
-    /// Gives back the space that was taken ahead.
-    fn finish(&self) {
-        if let Err(error) = self.file.truncate(self.bytes) {
-            tracing::warn!(path = %self.path.display(), %error, "segment keeps its empty tail");
-        }
-    }
-
-    fn view(&self) -> SegmentView {
-        SegmentView {
-            path: self.path.clone(),
-            first: self.first,
-            bytes: self.bytes,
-            created: self.created,
-        }
-    }
-
-    fn epoch_view(&self, epoch: Epoch) -> EpochView {
-        EpochView {
-            epoch,
-            salt: self.salt,
-            segments: VecDeque::from([self.view()]),
-            durable_end: 0,
-            end: 0,
-        }
-    }
-}
-
 impl From<EpochFiles> for EpochView {
     fn from(files: EpochFiles) -> Self {
         let end = files.end.unwrap_or_default();
@@ -557,17 +382,6 @@ impl From<EpochFiles> for EpochView {
 
 fn segment_bytes(active: &Option<Segment>) -> u64 {
     active.as_ref().map_or(0, |segment| segment.bytes)
-}
-
-fn start_group(epoch: Epoch, salt: Salt, volatile: bool, previous: Option<(Epoch, u64)>) -> Group {
-    let start = EpochStart {
-        epoch,
-        volatile,
-        previous,
-    };
-    let mut group = Group::new(epoch, 0, 0);
-    group.push(salt, &start.encode());
-    group
 }
 
 /// Closes the journal to appenders, waiters and readers when the writer is gone.
