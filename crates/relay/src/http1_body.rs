@@ -8,8 +8,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::chunked::{ChunkDecoder, Decoded};
-use crate::client::Checkin;
 use crate::parse::Framing;
+use crate::pool::Checkin;
 use crate::wire::{LARGE, Source};
 use crate::{BodyError, Length};
 

@@ -12,6 +12,7 @@
 //! Order of a request: `server` (accepts) → `http1_server` or `http2_server` (reads the head by
 //! `parse`) → [`Handler`] (edits, decides) → [`Client`] → back the same way by `copy`.
 
+mod answer;
 mod body;
 pub mod chunked;
 mod client;
@@ -23,6 +24,7 @@ mod http1_server;
 mod http2_server;
 mod limits;
 pub mod parse;
+mod pool;
 mod refusal;
 mod server;
 mod timer;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::timer::Timer;
 
 /// Room for a head.
-const SMALL: usize = 8 * 1024;
+pub(crate) const SMALL: usize = 8 * 1024;
 /// Room for a part of a body.
 pub(crate) const LARGE: usize = 64 * 1024;
 
@@ -63,7 +63,8 @@ impl Source {
         limit: Duration,
     ) -> Poll<io::Result<usize>> {
         // Without a buffer there is no hurry to get one: there may be nothing to read for long.
-        let ready = self.buffer.capacity() > 0 || self.half.as_ref().poll_read_ready(cx)?.is_ready();
+        let ready =
+            self.buffer.capacity() > 0 || self.half.as_ref().poll_read_ready(cx)?.is_ready();
         if ready {
             if self.buffer.capacity() - self.buffer.len() < room.min(SMALL / 2) {
                 self.buffer.reserve(room);

@@ -231,3 +231,30 @@ async fn a_changed_protocol_is_tunnelled() {
     stream.shutdown().await.unwrap();
     assert_eq!(read_all(&mut stream).await, "");
 }
+
+#[tokio::test]
+async fn an_answer_on_a_closing_connection_ends_before_our_side_ends() {
+    // Servers give an answer up when they see the end of a client that has asked: only a
+    // connection that is closed by us too early would show one here.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = client(listener.local_addr().unwrap());
+    let (got, first_part) = tokio::sync::oneshot::channel::<()>();
+    let upstream = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_until(&mut stream, "\r\n\r\n").await;
+        let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\nabc";
+        stream.write_all(head).await.unwrap();
+        let mut byte = [0];
+        tokio::select! {
+            biased;
+            read = stream.read(&mut byte) => panic!("the client ended first: {read:?}"),
+            _ = first_part => {}
+        }
+        stream.write_all(b"def").await.unwrap();
+    });
+    let mut response = client.send(&get("/"), &mut Body::empty()).await.unwrap();
+    assert_eq!(response.body.chunk().await.unwrap().unwrap(), "abc");
+    got.send(()).unwrap();
+    assert_eq!(response.body.collect(10).await.unwrap(), "def");
+    upstream.await.unwrap();
+}
