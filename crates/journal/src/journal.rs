@@ -112,7 +112,17 @@ impl Journal {
     /// # Errors
     /// See [`AppendError`]; no sequence is used then.
     pub fn append(&self, payload: &[u8]) -> Result<Appended, AppendError> {
-        self.shared.queue.append(payload)
+        let appended = self.shared.queue.append(payload, None)?;
+        Ok(appended.expect("any epoch will do"))
+    }
+
+    /// As [`Journal::append`], but only while `epoch` is the current one: for a record that names
+    /// another of its epoch by sequence alone. `None` where the epoch has ended.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append_in(&self, epoch: Epoch, payload: &[u8]) -> Result<Option<Appended>, AppendError> {
+        self.shared.queue.append(payload, Some(epoch))
     }
 
     /// Waits until the record is committed: at once if it is. Resolves as [`Kept::Volatile`] if

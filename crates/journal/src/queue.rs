@@ -102,7 +102,12 @@ impl Queue {
         }
     }
 
-    pub(crate) fn append(&self, payload: &[u8]) -> Result<Appended, AppendError> {
+    /// Appends; with `only_in`, only while that is the epoch, else `None`.
+    pub(crate) fn append(
+        &self,
+        payload: &[u8],
+        only_in: Option<Epoch>,
+    ) -> Result<Option<Appended>, AppendError> {
         match payload.first() {
             None => return Err(AppendError::Empty),
             Some(&OWN_KIND) => return Err(AppendError::ReservedKind),
@@ -118,6 +123,9 @@ impl Queue {
             return Err(AppendError::Closed);
         }
         let (epoch, salt, sequence) = (inner.epoch, inner.salt, inner.next);
+        if only_in.is_some_and(|only| only != epoch) {
+            return Ok(None);
+        }
         let room = COMMIT_HEADER + COMMIT_BYTES_MAX;
         let frame = FRAME_HEADER + payload.len();
         if inner
@@ -147,7 +155,7 @@ impl Queue {
         if wake {
             self.work.notify_one();
         }
-        Ok(Appended { epoch, sequence })
+        Ok(Some(Appended { epoch, sequence }))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -63,6 +63,9 @@ counters! {
     waits_in_time,
     /// Requests that waited in vain (E6).
     waits_in_vain,
+    /// Effects and ends not written, because the epoch of their opening had ended: the disk failed
+    /// under a request.
+    records_orphaned,
     /// Batches announced on the back-end network.
     batches_announced,
     /// Batches taken from the back-end network.

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use selvedge_bus::{Bus, BusError};
 use selvedge_entry::{Direction, Opening, Record, Text, Timestamp};
 use selvedge_identity::{Head, KeyRing, Position, ServerName, SessionId, Shape};
-use selvedge_journal::{Appended, Delivery, Journal, JournalError, Reader};
+use selvedge_journal::{AppendError, Appended, Delivery, Journal, JournalError, Reader};
 use selvedge_session::Orderer;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use crate::late::Late;
+use crate::metrics::count;
 use crate::wait::Waiters;
 use crate::{Keep, Memory, NodeMetrics, NodeOptions, WaitOptions, agent};
 
@@ -284,21 +285,38 @@ impl Node {
 
     /// `None` once the node is stopped: what a request does after that stands nowhere.
     pub(crate) fn append(&self, record: &Record) -> Option<Appended> {
+        self.encoded(record, |bytes| self.inner.journal.append(bytes).map(Some))
+    }
+
+    /// Appends a record that names its opening, which is at `opening`. Where the disk failed
+    /// meanwhile, another epoch has begun, in which the same sequence is another record: then the
+    /// entry stays as it is, and reads "outcome unknown".
+    pub(crate) fn append_after(&self, opening: Appended, record: &Record) -> Option<Appended> {
+        let journal = &self.inner.journal;
+        let at = self.encoded(record, |bytes| journal.append_in(opening.epoch, bytes));
+        if at.is_none() {
+            count(&self.inner.metrics.records_orphaned);
+        }
+        at
+    }
+
+    fn encoded(
+        &self,
+        record: &Record,
+        append: impl FnOnce(&[u8]) -> Result<Option<Appended>, AppendError>,
+    ) -> Option<Appended> {
         thread_local! {
             static BUFFER: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
         }
         let appended = BUFFER.with_borrow_mut(|buffer| {
             buffer.clear();
             record.encode(buffer);
-            self.inner.journal.append(buffer)
+            append(buffer)
         });
-        match appended {
-            Ok(at) => Some(at),
-            Err(error) => {
-                tracing::error!(server = %self.server(), %error, "record not written");
-                None
-            }
-        }
+        appended.unwrap_or_else(|error| {
+            tracing::error!(server = %self.server(), %error, "record not written");
+            None
+        })
     }
 
     pub(crate) async fn durable(&self, at: Appended) {

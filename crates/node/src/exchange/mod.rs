@@ -308,10 +308,11 @@ impl Inner {
             outcome: outcome_of(status),
             attributes: std::mem::take(&mut state.attributes),
         };
-        self.node.append(&Record::Effect {
+        let record = Record::Effect {
             opening: opened.sequence,
             effect,
-        })
+        };
+        self.node.append_after(opened, &record)
     }
 
     fn write_closing(&self, end: End) -> Option<Appended> {
@@ -326,10 +327,13 @@ impl Inner {
             .closing(end, status, self.began_ns, &mut state.attributes);
         match std::mem::replace(&mut state.stage, Stage::Closed) {
             Stage::Unwritten(opening) => self.node.append(&Record::Whole(opening, closing)),
-            Stage::Opened(opened) => self.node.append(&Record::Closing {
-                opening: opened.sequence,
-                closing,
-            }),
+            Stage::Opened(opened) => {
+                let record = Record::Closing {
+                    opening: opened.sequence,
+                    closing,
+                };
+                self.node.append_after(opened, &record)
+            }
             Stage::Closed => None,
         }
     }
@@ -457,12 +461,12 @@ impl Drop for Action {
         if !failed {
             closing.outcome = Outcome::Ok;
         }
-        let closed = node.append(&Record::Closing {
+        let record = Record::Closing {
             opening: at.sequence,
             closing,
-        });
+        };
+        let closed = node.append_after(at, &record);
         if let Some(index) = self.index {
-            let closed = closed.filter(|closed| closed.epoch == at.epoch);
             let mut state = self.exchange.lock();
             state.newest = closed.or(state.newest);
             state

@@ -197,14 +197,16 @@ impl Shared {
         let closing = self
             .node
             .closing(end, status, self.began_ns, &mut Fields::new());
-        let record = match std::mem::replace(&mut *stage, Stage::Closed) {
-            Stage::Unwritten(opening) => Record::Whole(opening, closing),
-            Stage::Opened(at) => Record::Closing {
-                opening: at.sequence,
-                closing,
-            },
-            Stage::Closed => return,
+        match std::mem::replace(&mut *stage, Stage::Closed) {
+            Stage::Unwritten(opening) => self.node.append(&Record::Whole(opening, closing)),
+            Stage::Opened(at) => {
+                let record = Record::Closing {
+                    opening: at.sequence,
+                    closing,
+                };
+                self.node.append_after(at, &record)
+            }
+            Stage::Closed => None,
         };
-        self.node.append(&record);
     }
 }
