@@ -11,6 +11,7 @@ mod codec;
 mod entry;
 mod fold;
 mod json;
+mod parts;
 mod record;
 mod share;
 mod time;
