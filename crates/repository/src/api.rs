@@ -4,8 +4,9 @@
 //! file; errors are `{"error":{"code","message"}}`. Queries read files, so they run on the
 //! runtime's blocking threads.
 //!
-//! Limits: no authentication; the port listens on loopback unless told otherwise. The content
-//! policy of the page and the missing CORS headers keep other sites' scripts from reading it.
+//! Limits: no authentication; the port listens on loopback unless told otherwise. Without CORS
+//! headers other sites' scripts cannot read it; a name that a stranger rebinds to this address
+//! could, so put a proxy that checks the host before a port that is reachable by name.
 
 mod answers;
 mod endpoints;

@@ -7,7 +7,7 @@
 //! on from. Nothing outside this module knows how entries are kept: the block engine takes its
 //! place behind the same methods.
 //!
-//! Limits of this form: about 100 bytes of memory an entry, no retention, one process a folder.
+//! Limits of this form: about 130 bytes of memory an entry and 100 a request, no retention, one process a folder.
 //!
 //! Requirements: B3, D11.
 

@@ -1,6 +1,6 @@
 //! What the store knows of its entries without reading them: where they lie and how to find them.
 //!
-//! An entry costs about 100 bytes here: the places of its records and the few values that
+//! An entry costs about 130 bytes here: the places of its records and the few values that
 //! searches compare. Entries of one origin, and of one session, are chained through the rows;
 //! everything else is read from the files when asked for. The index is a fold over records: what
 //! it answers does not depend on the order in which they came.

@@ -203,3 +203,10 @@ fn records_of_a_later_version_are_kept_and_counted() {
     drop(store);
     assert_eq!(open(&disk).counts().unreadable, 2);
 }
+
+#[test]
+fn an_entry_costs_little_memory() {
+    use crate::store::index::{EntryRow, OriginRow};
+    assert!(size_of::<EntryRow>() <= 128, "{}", size_of::<EntryRow>());
+    assert!(size_of::<OriginRow>() <= 32, "{}", size_of::<OriginRow>());
+}
