@@ -1,0 +1,245 @@
+//! One content server: a disk that outlives it, a clock, and while it lives a real node.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use selvedge_bus::{Bus, BusError, Dial, LinkStream, Publisher, Source, Subscribe, Subscription, TcpBus};
+use selvedge_identity::ServerName;
+use selvedge_journal::testing::{Crash, FaultyStorage};
+use selvedge_journal::{Driver, Durability, JournalOptions};
+use selvedge_node::{Node, NodeOptions};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::Plant;
+use crate::clock::SimClock;
+use crate::leak::Leaking;
+use crate::random::{Random, SeededEntropy};
+use crate::world::{HUB, KEY, World, lock};
+
+/// Between two tries to start.
+const START_AGAIN: Duration = Duration::from_millis(250);
+
+pub(crate) struct Server {
+    pub(crate) host: String,
+    pub(crate) name: ServerName,
+    pub(crate) storage: FaultyStorage,
+    pub(crate) clock: Arc<SimClock>,
+    entropy: Arc<SeededEntropy>,
+    segment_bytes: u64,
+    live: Mutex<Option<Live>>,
+    /// When something last happened to it.
+    pub(crate) upset: Mutex<Option<Instant>>,
+    /// Its disk does nothing until then.
+    pub(crate) stalled_until: Mutex<Option<Instant>>,
+}
+
+/// A server's process.
+struct Live {
+    node: Node,
+    bus: TcpBus,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Server {
+    pub(crate) fn new(seed: u64, number: usize, begin: Instant, random: &mut Random) -> Self {
+        let host = format!("content-{number}");
+        let skew_ns = random.between(0, 7_200_000_000_000).cast_signed() - 3_600_000_000_000;
+        Self {
+            name: ServerName::new(&host).expect("a server's name"),
+            storage: FaultyStorage::new(),
+            clock: Arc::new(SimClock::new(begin, skew_ns)),
+            entropy: Arc::new(SeededEntropy::new(Random::new(seed, &host))),
+            segment_bytes: [4 << 10, 64 << 10, 1 << 20][random.index(3)],
+            live: Mutex::default(),
+            upset: Mutex::default(),
+            stalled_until: Mutex::default(),
+            host,
+        }
+    }
+
+    /// The folder of its journal.
+    pub(crate) fn folder(&self) -> PathBuf {
+        PathBuf::from("/journals").join(&self.host)
+    }
+
+    /// Its node, while it lives.
+    pub(crate) fn node(&self) -> Option<Node> {
+        lock(&self.live).as_ref().map(|live| live.node.clone())
+    }
+
+    /// Something happened to it.
+    pub(crate) fn upset(&self) {
+        *lock(&self.upset) = Some(Instant::now());
+    }
+
+    /// Runs a request's task in its process; false if there is none.
+    pub(crate) fn spawn<F>(&self, task: impl FnOnce(Node) -> F) -> bool
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut live = lock(&self.live);
+        let Some(live) = live.as_mut() else {
+            return false;
+        };
+        live.tasks.retain(|task| !task.is_finished());
+        let task = tokio::spawn(task(live.node.clone()));
+        live.tasks.push(task.abort_handle());
+        true
+    }
+
+    /// The process ends at this instant, whatever it does.
+    pub(crate) fn crash(&self, world: &World, crash: Crash) {
+        let Some(live) = lock(&self.live).take() else {
+            return;
+        };
+        world.trace.event(&self.host, format_args!("crash {crash:?}"));
+        match crash {
+            Crash::Process => world.network.reset(&self.host),
+            _ => world.network.vanish(&self.host),
+        }
+        for task in live.tasks {
+            task.abort();
+        }
+        live.bus.stop();
+        self.storage.crash(crash);
+        self.upset();
+    }
+
+    /// The end of a run: the machine stops, and what was not synced is gone.
+    pub(crate) fn stop_now(&self, world: &World) {
+        lock(&world.hub).take();
+        self.crash(world, Crash::Forget);
+    }
+
+    fn options(&self, world: &World) -> NodeOptions {
+        let clock = self.clock.clone();
+        let mut options = NodeOptions::new(
+            self.name.clone(),
+            "content",
+            self.folder(),
+            world.keys.clone(),
+        );
+        options.storage = Arc::new(self.storage.clone());
+        options.clock = self.clock.clone();
+        options.entropy = self.entropy.clone();
+        options.journal = JournalOptions {
+            driver: Driver::Manual,
+            segment_bytes: self.segment_bytes,
+            allocate_bytes: 4 << 10,
+            // Small, so that readers that fall behind read from the disk.
+            recent_bytes: 8 << 10,
+            clock: Arc::new(move || clock.system_time()),
+            durability: match world.options.plant {
+                Plant::AckBeforeSync => Durability::Os,
+                _ => Durability::Sync,
+            },
+            ..JournalOptions::default()
+        };
+        options
+    }
+}
+
+/// Starts a server and keeps trying.
+pub(crate) async fn start(world: Arc<World>, at: usize) {
+    let server = &world.servers[at];
+    loop {
+        server.upset();
+        let dial = Arc::new(Dialer {
+            world: world.clone(),
+            host: server.host.clone(),
+        });
+        let options = world.link_options(&server.host);
+        let bus = TcpBus::start_over(dial, KEY, &server.host, options).expect("random bytes");
+        let network: Arc<dyn Bus> = match world.options.plant {
+            Plant::LostDelivery => Arc::new(Leaky(bus.clone())),
+            _ => Arc::new(bus.clone()),
+        };
+        match Node::start(server.options(&world), network).await {
+            Ok(node) => {
+                let recovered = node.journal().recovered().clone();
+                world.trace.event(
+                    &server.host,
+                    format_args!(
+                        "lives in epoch {}, after {:?}{}",
+                        node.journal().epoch(),
+                        recovered.previous,
+                        if recovered.torn.is_some() { ", torn tail cut" } else { "" }
+                    ),
+                );
+                if !recovered.damage.is_empty() {
+                    let damage = format!("{}: damaged after a crash: {:?}", server.host, recovered.damage);
+                    world.trace.violation(damage);
+                }
+                let random = Random::new(world.seed, &format!("disk {}", node.journal().epoch()));
+                let disk = tokio::spawn(disk(world.clone(), at, node.clone(), random));
+                server.upset();
+                *lock(&server.live) = Some(Live {
+                    node,
+                    bus,
+                    tasks: vec![disk.abort_handle()],
+                });
+                return;
+            }
+            Err(error) => {
+                world.trace.event(&server.host, format_args!("does not start: {error}"));
+                bus.stop();
+                world.network.reset(&server.host);
+                server.storage.crash(Crash::Process);
+                sleep(START_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// The disk: commits what is queued, now and then slowly.
+async fn disk(world: Arc<World>, at: usize, node: Node, mut random: Random) {
+    loop {
+        sleep(random.ms(1, 4)).await;
+        let stalled = *lock(&world.servers[at].stalled_until);
+        if let Some(until) = stalled {
+            sleep_until(until).await;
+        }
+        node.journal().step();
+    }
+}
+
+/// The way from a host to the hub.
+pub(crate) struct Dialer {
+    pub(crate) world: Arc<World>,
+    pub(crate) host: String,
+}
+
+#[async_trait]
+impl Dial for Dialer {
+    async fn dial(&self) -> std::io::Result<LinkStream> {
+        let network = &self.world.network;
+        sleep(Duration::from_millis(2)).await;
+        if network.is_cut(&self.host) || network.is_cut(HUB) {
+            std::future::pending::<()>().await;
+        }
+        let Some(hub) = self.world.hub() else {
+            return Err(std::io::ErrorKind::ConnectionRefused.into());
+        };
+        let (mine, theirs) = network.connect(&self.host, HUB);
+        hub.accept(theirs, &self.host, KEY);
+        Ok(mine)
+    }
+}
+
+/// The planted bug of the lost delivery.
+struct Leaky(TcpBus);
+
+#[async_trait]
+impl Bus for Leaky {
+    async fn join(&self, source: Arc<dyn Source>) -> Result<Box<dyn Publisher>, BusError> {
+        self.0.join(source).await
+    }
+
+    async fn subscribe(&self, request: Subscribe) -> Result<Subscription, BusError> {
+        let subscription = self.0.subscribe(request).await?;
+        Ok(Subscription::new(Box::new(Leaking::new(subscription))))
+    }
+}
