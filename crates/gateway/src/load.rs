@@ -3,8 +3,9 @@
 //! The cost is the upstream's latency times the requests it has in flight, this one counted. The
 //! latency is a peak-sensitive moving average: a slow answer counts at once, fast ones win the
 //! trust back over a few seconds, and an upstream nobody asks is forgiven by time alone, so that
-//! it is tried again. A failure counts as a slow answer, else a server that fails fast would draw
-//! all the traffic.
+//! it is tried again: the sooner, the less is known of it, since a first answer often pays for a
+//! connection or a cold cache. A failure counts as a slow answer, else a server that fails fast
+//! would draw all the traffic.
 //!
 //! Pure: the clock is an argument, nanoseconds since any fixed instant.
 
@@ -15,7 +16,11 @@ pub struct PeakEwma {
     /// `None` until the first answer.
     latency_ns: Option<f64>,
     at_ns: u64,
+    answers: u32,
 }
+
+/// So many answers make an average that is trusted for half the decay time.
+const ANSWERS_HALF: f64 = 10.0;
 
 /// What an upstream that has not answered yet is taken to cost for each request in flight: it
 /// gets one request, and the next one when that was answered.
@@ -29,6 +34,7 @@ impl PeakEwma {
             decay_ns: (decay_ns.max(1)) as f64,
             latency_ns: None,
             at_ns: 0,
+            answers: 0,
         }
     }
 
@@ -44,6 +50,7 @@ impl PeakEwma {
         };
         self.latency_ns = Some(averaged);
         self.at_ns = self.at_ns.max(now_ns);
+        self.answers = self.answers.saturating_add(1);
     }
 
     /// The cost of one more request, with `in_flight` others on their way.
@@ -58,7 +65,9 @@ impl PeakEwma {
 
     fn keep(&self, now_ns: u64) -> f64 {
         let passed = now_ns.saturating_sub(self.at_ns) as f64;
-        (-passed / self.decay_ns).exp()
+        let answers = f64::from(self.answers);
+        let decay = self.decay_ns * answers / (answers + ANSWERS_HALF);
+        (-passed / decay).exp()
     }
 }
 
@@ -71,7 +80,9 @@ mod tests {
     #[test]
     fn a_slow_answer_counts_at_once_and_fast_ones_win_trust_back_slowly() {
         let mut load = PeakEwma::new(5_000 * MS);
-        load.observe(0, 10 * MS);
+        for _ in 0..1000 {
+            load.observe(0, 10 * MS);
+        }
         load.observe(0, 1_000 * MS);
         assert!(load.cost(0, 0) >= 1e9);
         load.observe(MS, 10 * MS);
@@ -88,6 +99,13 @@ mod tests {
         let load = PeakEwma::new(5_000 * MS);
         assert!(load.cost(0, 0) <= 0.0);
         assert!(load.cost(0, 1) >= 1e9);
+    }
+
+    #[test]
+    fn one_slow_answer_at_the_start_is_soon_forgotten() {
+        let mut load = PeakEwma::new(5_000 * MS);
+        load.observe(0, 10 * MS);
+        assert!(load.cost(1_000 * MS, 0) < 2e6);
     }
 
     #[test]

@@ -15,11 +15,15 @@ pub enum Policy {
     RoundRobin,
     /// Each with the same chance.
     Random,
-    /// Load analysis: of two drawn by chance the one with the lower cost (requests in flight times
-    /// latency, [`crate::PeakEwma`]).
+    /// Load analysis: of two drawn by chance the one with the clearly lower cost (requests in
+    /// flight times latency, [`crate::PeakEwma`]), else the first drawn: costs closer than half as
+    /// much again are the same, so that servers alike get shares alike.
     #[default]
     LeastLoad,
 }
+
+/// Costs differ if one is so many times the other. One request in flight against none always does.
+const CLEARLY: f64 = 1.5;
 
 /// A policy at work.
 #[derive(Debug)]
@@ -55,7 +59,7 @@ impl Picker {
                 let first = random(count);
                 // Any but the first, with the same chance.
                 let second = (first + 1 + random(count - 1)) % count;
-                Some(if cost(second) < cost(first) {
+                Some(if cost(second) * CLEARLY < cost(first) {
                     second
                 } else {
                     first

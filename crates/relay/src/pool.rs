@@ -1,8 +1,8 @@
 //! The connections to one upstream: made, kept while they are unused, taken again.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -22,6 +22,8 @@ pub(crate) struct Pool {
     pub(crate) limits: ClientLimits,
     idle: Mutex<Vec<Idle>>,
     pub(crate) connects: AtomicUsize,
+    /// A task closes what was unused for too long.
+    reaped: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -64,6 +66,7 @@ impl Pool {
             limits,
             idle: Mutex::default(),
             connects: AtomicUsize::new(0),
+            reaped: AtomicBool::new(false),
         }
     }
 
@@ -108,19 +111,20 @@ impl Pool {
         }
         connection.source.rest();
         let since = Instant::now();
-        let age_max = millis(self.limits.idle_timeout_ms);
         let mut idle = self.idle();
-        // The oldest stands first: those past their time go as new ones come.
-        if idle.first().is_some_and(|i| since - i.since > age_max) {
-            let fresh = idle.partition_point(|i| since - i.since > age_max);
-            idle.drain(..fresh);
-        }
         if idle.len() < self.limits.idle_max {
             idle.push(Idle { connection, since });
         }
     }
 
-    pub(crate) async fn connect(&self) -> Result<Connection, SendError> {
+    /// Closes connections that were unused for too long, and those that the other side closed.
+    fn reap(&self) {
+        let age_max = millis(self.limits.idle_timeout_ms);
+        self.idle()
+            .retain_mut(|i| i.since.elapsed() <= age_max && i.connection.source.is_quiet());
+    }
+
+    pub(crate) async fn connect(self: &Arc<Self>) -> Result<Connection, SendError> {
         let failed = |kind| SendError::Connect {
             address: self.address.clone(),
             kind,
@@ -134,6 +138,9 @@ impl Pool {
             .set_nodelay(true)
             .map_err(|error| failed(error.kind()))?;
         self.connects.fetch_add(1, Relaxed);
+        if !self.reaped.swap(true, Relaxed) {
+            tokio::spawn(reap(Arc::downgrade(self)));
+        }
         let (read, write) = stream.into_split();
         Ok(Connection {
             source: Source::new(read),
@@ -192,5 +199,18 @@ impl Pool {
             });
         }
         answer.response(source, sink, self)
+    }
+}
+
+/// Reaps a pool as long as it lives, from its first connection on.
+async fn reap(pool: Weak<Pool>) {
+    loop {
+        let Some(pause) = pool.upgrade().map(|pool| pool.limits.idle_timeout_ms) else {
+            return;
+        };
+        tokio::time::sleep(millis(pause.max(100))).await;
+        if let Some(pool) = pool.upgrade() {
+            pool.reap();
+        }
     }
 }

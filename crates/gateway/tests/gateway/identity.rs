@@ -1,5 +1,9 @@
 //! Sessions and clients: who gets what, and that nobody gets another's.
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
 use selvedge_identity::{ClientId, KeyRing, SessionId, SessionToken};
 
 use crate::fleet::{Fleet, Jar, ask};
@@ -246,4 +250,58 @@ async fn a_server_that_knows_nothing_of_sessions_still_gets_visitors_with_one() 
         "nothing moved, nothing is cleared"
     );
     assert!(second.get("selvedge-session").is_none());
+}
+
+/// Every token that an answer put into the jar is carried by a later request, or still there.
+#[tokio::test]
+async fn a_browser_with_eight_requests_at_once_loses_at_most_one_head_in_a_hundred() {
+    let fleet = Fleet::new();
+    let servers = [fleet.content("a").await, fleet.content("b").await];
+    let (gateway, _) = fleet.gateway(&[&servers[0], &servers[1]], |_| ()).await;
+    let address = gateway.local_addr();
+    let mut jar = Jar::default();
+    jar.take(&ask(address, "GET /", &[]).await);
+    let jar = Arc::new(Mutex::new(jar));
+    let carried = Arc::new(Mutex::new(HashSet::new()));
+    let lost = Arc::new(AtomicUsize::new(0));
+    let mut browsers = tokio::task::JoinSet::new();
+    for worker in 0..8 {
+        let (jar, carried, lost) = (jar.clone(), carried.clone(), lost.clone());
+        browsers.spawn(async move {
+            for i in 0..40 {
+                let field = {
+                    let jar = jar.lock().unwrap();
+                    let tokens = jar.slots().into_iter().map(|(_, token)| token.to_owned());
+                    carried.lock().unwrap().extend(tokens);
+                    jar.field()
+                };
+                let line = format!("GET /{worker}/{i}");
+                let answer = ask(address, &line, &[("Cookie", &field)]).await;
+                let mut jar = jar.lock().unwrap();
+                let before = jar.clone();
+                jar.take(&answer);
+                let after = jar.slots();
+                let gone = before
+                    .slots()
+                    .into_iter()
+                    .filter(|slot| !after.contains(slot));
+                let carried = carried.lock().unwrap();
+                let never = gone.filter(|(_, token)| !carried.contains(*token)).count();
+                lost.fetch_add(never, Relaxed);
+            }
+        });
+    }
+    while let Some(done) = browsers.join_next().await {
+        done.unwrap();
+    }
+    let last = {
+        let jar = jar.lock().unwrap();
+        jar.field()
+    };
+    let joined = ask(address, "GET /last", &[("Cookie", &last)]).await;
+    jar.lock().unwrap().take(&joined);
+    assert_eq!(jar.lock().unwrap().slots().len(), 1, "one head follows all");
+    assert!(lost.load(Relaxed) <= 3, "{} of 320", lost.load(Relaxed));
+    let counts = gateway.metrics().counts();
+    assert_eq!(counts.sessions_fresh.values().sum::<u64>(), 1);
 }
