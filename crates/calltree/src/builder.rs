@@ -163,7 +163,9 @@ impl TreeBuilder {
             let ahead = (next + AHEAD).min(self.observations.len());
             self.look_ahead(next..ahead, &mut slots);
             while next < ahead {
-                self.observations.swap(next, end);
+                if next != end {
+                    self.observations.swap(next, end);
+                }
                 end += usize::from(self.place(end) == Added::New);
                 next += 1;
             }

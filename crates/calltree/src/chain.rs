@@ -59,6 +59,8 @@ pub(crate) enum Compared {
     Covered,
     /// All but some bytes of its own id are known.
     OwnWider,
+    /// It goes on where what is known ends.
+    Longer,
     /// It differs, says more, or is not of the plain form: compare in general.
     Unclear,
 }
@@ -152,12 +154,28 @@ impl Packed {
         };
         let shift = 64 - u32::from(self.own_width.min(own_width)) * 8;
         let own = (self.ids[0] ^ other.ids[at]) >> shift == 0;
-        if !own || len > self.len() || self.ids[1..len] != other.ids[at + 1..at + len] {
+        let shared = len.min(self.len());
+        if !own || self.ids[1..shared] != other.ids[at + 1..at + shared] {
             Compared::Unclear
+        } else if len > self.len() {
+            Compared::Longer
         } else if own_width > self.own_width {
             Compared::OwnWider
         } else {
             Compared::Covered
+        }
+    }
+
+    /// Takes over the ancestors of `other` from `at` on, of which this chain knows fewer.
+    pub(crate) fn lengthen(&mut self, other: &Self, at: usize) {
+        let longer = other.rest(at);
+        if longer.own_width > self.own_width {
+            *self = longer;
+        } else {
+            let (own, own_width) = (self.ids[0], self.own_width);
+            *self = longer;
+            self.ids[0] = own;
+            self.own_width = own_width;
         }
     }
 

@@ -133,6 +133,10 @@ impl Skeleton {
                     known.chain.widen_own(chain, at);
                     return true;
                 }
+                Compared::Longer => {
+                    known.chain.lengthen(chain, at);
+                    return false;
+                }
                 Compared::Unclear => {}
             }
         }
