@@ -16,10 +16,12 @@ import argparse
 import http.client
 import json
 import os
+import re
 import secrets
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote
 
 BODY_BYTES_MAX = 16 * 1024
 NAME_BYTES_MAX = 64
@@ -27,6 +29,8 @@ QUANTITY_MAX = 100
 CHOICES_MAX = 1000
 SCHEDULE_MAX = 100
 CALL_SECONDS_MAX = 10
+# It becomes a part of a path: nothing that could mean another path may pass.
+ITEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>The interactive-TV shop, in Python</title>
@@ -101,10 +105,10 @@ class Shop:
             raise Refusal(400, "bad_request", 'an order is {"item": text, "quantity": number}')
         if not 1 <= quantity <= QUANTITY_MAX:
             raise Refusal(400, "bad_request", f"the quantity must be 1 to {QUANTITY_MAX}")
-        if not item or len(item) > 64 or not all(c.isascii() and (c.isalnum() or c == "-") for c in item):
+        if not ITEM.fullmatch(item):
             raise Refusal(404, "unknown_item", f"there is no item {item[:64]!r} in the catalogue")
         order = "o" + secrets.token_hex(8)
-        price = self.fabric.call(request, "GET", "catalogue", f"/items/{item}")["price_cents"]
+        price = self.fabric.call(request, "GET", "catalogue", "/items/" + quote(item))["price_cents"]
         lines = {"order": order, "item": item, "quantity": quantity}
         reserved = self.fabric.call(request, "POST", "stock", "/reservations", lines)
         charge = {"order": order, "amount_cents": price * quantity}

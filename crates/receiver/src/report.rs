@@ -49,7 +49,7 @@ impl<'a> Report<'a> {
         }
         writeln!(
             self.out,
-            "{:>5}  {:<16} {:>6}  {:<12} {:>10}  what came",
+            "{:>5}  {:<16} {:>6}  {:<16} {:>10}  what came",
             "#", "request", "status", "server", "time"
         )
     }
@@ -161,7 +161,7 @@ impl<'a> Report<'a> {
         let took = format!("{:.1} ms", took.as_secs_f64() * 1000.0);
         writeln!(
             self.out,
-            "{:>5}  {request:<16} {status:>6}  {:<12} {took:>10}  {note}",
+            "{:>5}  {request:<16} {status:>6}  {:<16} {took:>10}  {note}",
             sent.request,
             server.unwrap_or("-"),
         )

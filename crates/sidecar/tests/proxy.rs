@@ -114,7 +114,7 @@ async fn call_through(
     let mut said = Vec::new();
     for url in [
         "http://catalogue/items/kettle",
-        "http://catalogue/items/spoon",
+        "http://catalogue/items/-spoon",
     ] {
         let call = client.get(url);
         let call = call.header("selvedge-request", headers["selvedge-request"].clone());

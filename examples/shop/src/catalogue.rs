@@ -1,4 +1,4 @@
-//! The catalogue service: what there is, and what it costs.
+//! The catalogue service: what there is, and what it costs. What is not there is made to order.
 //!
 //! `GET /items`, `GET /items/{id}`.
 
@@ -8,7 +8,7 @@ use axum::{Json, Router};
 use selvedge_node::Node;
 use serde_json::{Value, json};
 
-use crate::item::{self, ITEMS, Item};
+use crate::item::{self, ITEMS, TO_ORDER_CENTS};
 use crate::json::BODY_BYTES_MAX;
 use crate::refusal::Refusal;
 
@@ -24,8 +24,14 @@ async fn list() -> Json<Value> {
     Json(json!({ "items": ITEMS }))
 }
 
-async fn one(Path(id): Path<String>) -> Result<Json<&'static Item>, Refusal> {
-    item::find(&id)
-        .map(Json)
-        .ok_or_else(|| Refusal::no_item(&id))
+async fn one(Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+    match item::find(&id) {
+        Some(item) => Ok(Json(json!(item))),
+        None if item::is_name(&id) => Ok(Json(json!({
+            "id": id,
+            "name": format!("{id}, made to order"),
+            "price_cents": TO_ORDER_CENTS,
+        }))),
+        None => Err(Refusal::no_item(&id)),
+    }
 }

@@ -39,13 +39,11 @@ struct Content {
 type Shared = State<Arc<Content>>;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Broadcast {
     content: String,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Vote {
     choice: String,
 }

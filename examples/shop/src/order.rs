@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::Services;
+use crate::item;
 use crate::refusal::Refusal;
 
 /// The most of one item that one order may want.
@@ -33,7 +34,6 @@ pub struct Order {
 
 /// What a viewer asks for.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     pub(crate) item: String,
     #[serde(default = "one")]
@@ -86,9 +86,7 @@ impl Wanted {
                 self.quantity
             )));
         }
-        // The id becomes a part of a path: nothing that could mean another path may pass.
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if self.item.is_empty() || self.item.len() > 64 || !self.item.bytes().all(plain) {
+        if !item::is_name(&self.item) {
             return Err(Refusal::no_item(&self.item));
         }
         Ok(())
@@ -100,7 +98,8 @@ impl Wanted {
         client: &Client,
         services: &Services,
     ) -> Result<u64, Refusal> {
-        let url = format!("{}/items/{}", services.catalogue, self.item);
+        let item = self.item.replace(' ', "%20");
+        let url = format!("{}/items/{item}", services.catalogue);
         let reply = client.get(exchange, "catalogue", &url).await?;
         let item = said(reply, "catalogue").await?;
         item["price_cents"]

@@ -1,7 +1,8 @@
 //! The stock service: reserves what is there.
 //!
 //! `POST /reservations {"order","item","quantity"}` → 201 `{"reservation","left"}`, 409 when
-//! there are too few; `POST /releases {"item","quantity"}` → 200 `{"left"}` gives them back.
+//! there are too few; `POST /releases {"item","quantity"}` → 200 `{"left"}` gives them back. Of
+//! what is made to order there is as much as is wanted, and `left` is null.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,14 +59,18 @@ async fn reserve(
     Body(wanted): Body<Reservation>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let mut shelves = shelves.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(left) = shelves.left.get_mut(wanted.item.as_str()) else {
-        return Err(Refusal::no_item(&wanted.item));
+    // What has no shelf is made to order, as much as is wanted.
+    let rest = match shelves.left.get_mut(wanted.item.as_str()) {
+        None => None,
+        Some(left) => {
+            let Some(rest) = left.checked_sub(wanted.quantity) else {
+                let message = format!("only {left} of {} are left", wanted.item);
+                return Err(Refusal::new(StatusCode::CONFLICT, "out_of_stock", message));
+            };
+            *left = rest;
+            Some(rest)
+        }
     };
-    let Some(rest) = left.checked_sub(wanted.quantity) else {
-        let message = format!("only {left} of {} are left", wanted.item);
-        return Err(Refusal::new(StatusCode::CONFLICT, "out_of_stock", message));
-    };
-    *left = rest;
     shelves.reservations += 1;
     let reserved = json!({
         "reservation": format!("r{}", shelves.reservations),
@@ -75,14 +80,11 @@ async fn reserve(
     Ok((StatusCode::CREATED, Json(reserved)))
 }
 
-async fn release(
-    State(shelves): Shared,
-    Body(back): Body<Release>,
-) -> Result<Json<Value>, Refusal> {
+async fn release(State(shelves): Shared, Body(back): Body<Release>) -> Json<Value> {
     let mut shelves = shelves.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(left) = shelves.left.get_mut(back.item.as_str()) else {
-        return Err(Refusal::no_item(&back.item));
-    };
-    *left = left.saturating_add(back.quantity);
-    Ok(Json(json!({ "left": *left })))
+    let left = shelves.left.get_mut(back.item.as_str()).map(|left| {
+        *left = left.saturating_add(back.quantity);
+        *left
+    });
+    Json(json!({ "left": left }))
 }
