@@ -2,6 +2,7 @@
 
 mod diagnose;
 mod json;
+mod levels;
 mod loss;
 mod oracle;
 mod order;
