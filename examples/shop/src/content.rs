@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::{CONTENT_SECURITY_POLICY, SERVER};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, SERVER};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -66,6 +66,7 @@ pub(crate) fn router(options: &ShopOptions, node: Node) -> Result<Router, ShopEr
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(content.clone(), name_server))
         .layer(selvedge::Layer::new(node))
+        .layer(middleware::map_request(call_it_json))
         .with_state(content))
 }
 
@@ -161,6 +162,16 @@ async fn name_server(State(content): Shared, request: Request, next: Next) -> Re
         response.headers_mut().insert(SERVER, name);
     }
     response
+}
+
+/// Bodies are JSON here whatever they are called (curl calls them a form), and entries keep JSON:
+/// so they are called by their name before the entry is made.
+async fn call_it_json(mut request: Request) -> Request {
+    if request.method() == Method::POST {
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, json);
+    }
+    request
 }
 
 fn name(text: &str, what: &str) -> Result<(), Refusal> {

@@ -98,7 +98,7 @@ impl Shop {
             "POST" => self
                 .http
                 .post(url)
-                .header("content-type", "application/json")
+                .header("content-type", "application/x-www-form-urlencoded")
                 .body(body.to_owned()),
             _ => self.http.get(url),
         };
