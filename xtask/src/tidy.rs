@@ -17,17 +17,18 @@ use crate::run::root;
 const PURE: [&str; 4] = ["identity", "entry", "session", "calltree"];
 
 /// What a pure crate may depend on. A name not in it wants a reason here.
-const PURE_DEPENDENCIES: [&str; 10] = [
-    "arrayvec",   // containers
-    "blake3",     // keyed hash
-    "bytes",      // shared byte slices
-    "crc32c",     // checksum
-    "hashbrown",  // containers
-    "serde",      // forms
-    "serde_json", // forms
-    "smallvec",   // containers
-    "thiserror",  // error types
-    "time",       // calendar arithmetic, without its clock
+const PURE_DEPENDENCIES: [&str; 11] = [
+    "arrayvec",         // containers
+    "blake3",           // keyed hash
+    "bytes",            // shared byte slices
+    "constant_time_eq", // comparing MACs
+    "crc32c",           // checksum
+    "hashbrown",        // containers
+    "serde",            // forms
+    "serde_json",       // forms
+    "smallvec",         // containers
+    "thiserror",        // error types
+    "time",             // calendar arithmetic, without its clock
 ];
 
 /// What a pure crate must not say.
