@@ -1,29 +1,32 @@
 //! Which cookie slot takes an answer's token (A9).
 //!
 //! A browser sends several requests at once, and each answer shows a head of its own. One cookie
-//! would let the answer that comes last overwrite what the others showed, and order would be lost
-//! where there was none to lose. So a browser has sixteen slots: every answer sets one, and clears
-//! those that its request carried, since its head follows theirs. What the jar holds is then
-//! exactly the heads that nothing follows yet.
+//! would let the answer that comes last overwrite what the others showed. So a browser has sixteen
+//! slots: every answer sets one, and clears those that its request carried, since its head follows
+//! theirs. What the jar holds is then the heads that nothing follows yet.
 //!
-//! The jar cannot be asked, and answers overtake each other. What is known of a slot:
-//! - *carried*: requests in flight that carry it; their answers will clear it;
-//! - *reserved*: a request in flight whose answer will set it;
-//! - *content*: empty (cleared, or never set); or a token that was sent into it, which has come
-//!   back in a request (the jar has it) or not yet.
+//! The jar cannot be asked, and answers overtake each other on their way to it: a clearing or a
+//! setting may arrive after one that was sent later. So each slot has a content, as far as is
+//! known, and at most one answer at a time may change it:
+//! - *live*: a request came back with this token: the jar holds it;
+//! - *sent*: an answer set it, no request came back with it yet;
+//! - *clearing*: an answer emptied it, and that answer's own token has not come back yet;
+//! - *empty*: never set, or cleared and known to be;
+//! - and *reserved*: a request is in flight whose answer will set it.
 //!
-//! A request reserves, in this order of preference, and of equals the one that was used longest
-//! ago (so that an answer that was overtaken finds its slot untouched):
-//! 1. a slot that is empty and neither carried nor reserved;
-//! 2. one whose token came back and is carried: the answer that was to clear it leaves it alone,
-//!    and what follows it stands in that answer's own slot;
-//! 3. one whose token came back;
-//! 4. one whose token has not come back;
-//! 5. any (more than sixteen requests in flight).
+//! A request reserves, of equals the slot that was used longest ago:
+//! 1. a live slot that it carries itself: its answer follows what it overwrites, and is sent to a
+//!    jar that is known to hold it, so nothing can be overtaken;
+//! 2. an empty slot;
+//! 3. a clearing one (the clearing may still arrive after the setting);
+//! 4. a live one that it does not carry;
+//! 5. a sent one;
+//! 6. a reserved one.
 //!
-//! Only 3 to 5 can lose a head, and a lost head costs proof, never truth: pairs that hang on it
-//! are shown as unproven. An answer clears a slot only while that slot's content is what its
-//! request carried and nobody has reserved it.
+//! Only 3 to 6 can lose a head, and they need more than eight requests in flight or lost answers;
+//! a lost head costs proof, never truth: pairs that hang on it are shown as unproven. An answer
+//! clears the slots that its request carried, where they still hold that and nobody has reserved
+//! them. (What is not cleared is carried once more, which is true, and cleared later.)
 //!
 //! The table is a hint, not a record: a gateway that has lost it (restart, several gateways) goes
 //! on from what the next request carries. It forgets sessions that were idle longest.
@@ -72,7 +75,6 @@ struct Slots {
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     content: Content,
-    carried: u16,
     reserved: u16,
     used: u32,
 }
@@ -82,7 +84,9 @@ enum Content {
     #[default]
     Empty,
     Sent(Fingerprint),
-    Back(Fingerprint),
+    Live(Fingerprint),
+    /// By the answer that brought this token.
+    Clearing(Fingerprint),
 }
 
 impl<S: Copy + Eq + Hash> SlotTable<S> {
@@ -147,44 +151,44 @@ impl<S: Copy + Eq + Hash> SlotTable<S> {
 impl Slots {
     fn begin(&mut self, carried: &[(u8, Fingerprint)]) -> Ticket {
         self.in_flight += 1;
-        let mut kept = Carried::new();
-        for &(index, token) in carried {
-            let Some(slot) = self.slots.get_mut(usize::from(index)) else {
-                continue;
-            };
-            slot.carried = slot.carried.saturating_add(1);
-            slot.content = match slot.content {
-                // Known no more, or another gateway's.
-                Content::Empty => Content::Back(token),
-                Content::Sent(sent) if sent == token => Content::Back(token),
-                // An older token: the newer one is still on its way to the jar.
-                known => known,
-            };
-            kept.push((index, token));
+        let in_range = carried
+            .iter()
+            .filter(|(slot, _)| usize::from(*slot) < SLOTS);
+        let carried: Carried = in_range.copied().collect();
+        let holds = |token| carried.iter().any(|(_, carried)| *carried == token);
+        for slot in &mut self.slots {
+            if matches!(slot.content, Content::Clearing(by) if holds(by)) {
+                slot.content = Content::Empty;
+            }
         }
-        let slot = self.choose();
+        for &(index, token) in &carried {
+            let slot = &mut self.slots[usize::from(index)];
+            match slot.content {
+                // Known no more, or another gateway's.
+                Content::Empty => slot.content = Content::Live(token),
+                Content::Sent(sent) if sent == token => slot.content = Content::Live(token),
+                // The request was sent before the jar heard the latest.
+                _ => {}
+            }
+        }
+        let slot = self.choose(&carried);
         let chosen = &mut self.slots[usize::from(slot)];
         chosen.reserved = chosen.reserved.saturating_add(1);
         self.touch(slot);
-        Ticket {
-            slot,
-            carried: kept,
-        }
+        Ticket { slot, carried }
     }
 
-    fn choose(&self) -> u8 {
-        let rank = |slot: &Slot| match (slot.content, slot.carried, slot.reserved) {
-            (_, _, 1..) => 5,
-            (Content::Empty, 0, 0) => 1,
-            (Content::Empty | Content::Back(_), 1.., 0) => 2,
-            (Content::Back(_), 0, 0) => 3,
-            (Content::Sent(_), _, 0) => 4,
+    fn choose(&self, carried: &Carried) -> u8 {
+        let rank = |index: usize, slot: &Slot| match slot.content {
+            _ if slot.reserved > 0 => 6,
+            Content::Live(token) if carried.contains(&(index as u8, token)) => 1,
+            Content::Empty => 2,
+            Content::Clearing(_) => 3,
+            Content::Live(_) => 4,
+            Content::Sent(_) => 5,
         };
-        let best = self
-            .slots
-            .iter()
-            .enumerate()
-            .min_by_key(|(index, slot)| (rank(slot), slot.used, *index));
+        let slots = self.slots.iter().enumerate();
+        let best = slots.min_by_key(|(index, slot)| (rank(*index, slot), slot.used));
         best.map_or(0, |(index, _)| index as u8)
     }
 
@@ -193,20 +197,20 @@ impl Slots {
         let own = &mut self.slots[usize::from(ticket.slot)];
         own.reserved = own.reserved.saturating_sub(1);
         let mut clear = SmallVec::new();
+        let Some(sent) = sent else {
+            return clear;
+        };
         for &(index, token) in &ticket.carried {
             let slot = &mut self.slots[usize::from(index)];
-            slot.carried = slot.carried.saturating_sub(1);
-            let unchanged = slot.content == Content::Back(token);
-            if sent.is_some() && index != ticket.slot && unchanged && slot.reserved == 0 {
-                slot.content = Content::Empty;
+            let unchanged = slot.content == Content::Live(token) && slot.reserved == 0;
+            if index != ticket.slot && unchanged {
+                slot.content = Content::Clearing(sent);
                 clear.push(index);
                 self.touch(index);
             }
         }
-        if let Some(token) = sent {
-            self.slots[usize::from(ticket.slot)].content = Content::Sent(token);
-            self.touch(ticket.slot);
-        }
+        self.slots[usize::from(ticket.slot)].content = Content::Sent(sent);
+        self.touch(ticket.slot);
         clear
     }
 

@@ -68,9 +68,8 @@ async fn a_browser_keeps_its_session_by_cookies_that_servers_never_see() {
     assert!(second.get("selvedge-session").is_none());
     assert!(second.get("selvedge-client").is_none());
     let set = second.all("set-cookie");
-    assert_eq!(set.len(), 2, "{set:?}");
-    assert!(set[0].starts_with("sv1="), "{set:?}");
-    assert_eq!(set[1], "sv0=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax");
+    assert_eq!(set.len(), 1, "{set:?}");
+    assert!(set[0].starts_with("sv0="), "one slot is enough: {set:?}");
     jar.take(&second);
     jar.take(&ask(gateway.local_addr(), "GET /", &[("Cookie", &jar.field())]).await);
     assert_eq!(jar.slots().len(), 1);
@@ -254,7 +253,7 @@ async fn a_server_that_knows_nothing_of_sessions_still_gets_visitors_with_one() 
 
 /// Every token that an answer put into the jar is carried by a later request, or still there.
 #[tokio::test]
-async fn a_browser_with_eight_requests_at_once_loses_at_most_one_head_in_a_hundred() {
+async fn a_browser_with_eight_requests_at_once_loses_no_head() {
     let fleet = Fleet::new();
     let servers = [fleet.content("a").await, fleet.content("b").await];
     let (gateway, _) = fleet.gateway(&[&servers[0], &servers[1]], |_| ()).await;
@@ -301,7 +300,7 @@ async fn a_browser_with_eight_requests_at_once_loses_at_most_one_head_in_a_hundr
     let joined = ask(address, "GET /last", &[("Cookie", &last)]).await;
     jar.lock().unwrap().take(&joined);
     assert_eq!(jar.lock().unwrap().slots().len(), 1, "one head follows all");
-    assert!(lost.load(Relaxed) <= 3, "{} of 320", lost.load(Relaxed));
+    assert_eq!(lost.load(Relaxed), 0);
     let counts = gateway.metrics().counts();
     assert_eq!(counts.sessions_fresh.values().sum::<u64>(), 1);
 }
