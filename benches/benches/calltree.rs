@@ -45,7 +45,7 @@ fn main() {
                     .for_each(|(_, entries)| random.shuffle(entries));
             }
             let entries: usize = load.iter().map(|(_, entries)| entries.len()).sum();
-            let batch = best(&load, |origin, entries| TreeBuilder::batch(origin, entries));
+            let batch = best(&load, TreeBuilder::batch);
             let single = best(&load, |origin, entries| {
                 let mut builder = TreeBuilder::new(origin);
                 for entry in entries {

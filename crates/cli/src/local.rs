@@ -153,7 +153,7 @@ fn next_to_show(fold: &mut Fold) -> Option<Entry> {
 }
 
 fn open(path: &Path) -> Result<ReadDir> {
-    let storage = Arc::new(DiskStorage::default());
+    let storage = Arc::new(DiskStorage);
     if !path.exists() {
         bail!("{} does not exist", path.display());
     }

@@ -96,7 +96,7 @@ impl NodeOptions {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             journal_dir: journal_dir.into(),
             journal: JournalOptions::default(),
-            storage: Arc::new(selvedge_journal::DiskStorage::default()),
+            storage: Arc::new(selvedge_journal::DiskStorage),
             keys,
             shape: Shape::default(),
             wait: WaitOptions::default(),

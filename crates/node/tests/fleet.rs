@@ -282,7 +282,7 @@ async fn one_journal_holds_only_its_own_servers_entries_and_short_ones_as_one_re
     exchange.close(End::status(404));
     visit(&b, &[&fleet.fresh_token()]).await;
     a.stop().await;
-    let storage = selvedge_journal::DiskStorage::default();
+    let storage = selvedge_journal::DiskStorage;
     let records: Vec<_> = read_dir(Arc::new(storage), &fleet.folder.path().join("a"))
         .expect("readable")
         .map(|record| record.expect("sound"))

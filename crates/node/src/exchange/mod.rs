@@ -239,7 +239,6 @@ impl Exchange {
     /// Records that the request does something of its own name (A9): an action with an ordering
     /// id that follows every finished action of the request. It ends when it is finished or
     /// dropped.
-    #[must_use]
     pub fn action(&self, name: &str) -> Action {
         Action::begin(self.inner.clone(), name)
     }
