@@ -16,13 +16,18 @@ use selvedge_session::{Relation, Timeline, timeline};
 use crate::Counts;
 use crate::ledger::{Book, Tag};
 use crate::server::Server;
+use crate::service::TAG;
 use crate::world::{World, client_counts, lock};
 
 type Records = BTreeMap<(ServerName, Epoch), BTreeMap<u64, Bytes>>;
 
 /// What someone does not know yet that he should; `None` once all know all.
 pub(crate) fn lack(world: &World) -> Option<String> {
-    let nodes: Vec<_> = world.servers.iter().map(|server| (server, server.node())).collect();
+    let nodes: Vec<_> = world
+        .servers
+        .iter()
+        .map(|server| (server, server.node()))
+        .collect();
     for (owner, node) in &nodes {
         let Some(node) = node else {
             return Some(format!("{} does not live", owner.host));
@@ -34,9 +39,9 @@ pub(crate) fn lack(world: &World) -> Option<String> {
             for (peer, memory) in &nodes {
                 let Some(memory) = memory else { continue };
                 let marks = memory.memory().watermarks();
-                let seen = marks.iter().find(|(server, epoch, _)| {
-                    *server == owner.name && *epoch == range.epoch
-                });
+                let seen = marks
+                    .iter()
+                    .find(|(server, epoch, _)| *server == owner.name && *epoch == range.epoch);
                 let seen = seen.map_or(0, |(.., watermark)| *watermark);
                 if seen < range.durable_end {
                     return Some(format!(
@@ -70,7 +75,9 @@ pub(crate) fn alive(world: &World) {
             let history = histories
                 .entry(session)
                 .or_insert_with(|| node.memory().history(session));
-            let entry = history.iter().find(|entry| entry.position == promise.position);
+            let entry = history
+                .iter()
+                .find(|entry| entry.position == promise.position);
             if entry.is_none_or(|entry| entry.effect.is_none()) {
                 world.trace.violation(format!(
                     "{} does not remember {} with its effect (request {})",
@@ -81,7 +88,9 @@ pub(crate) fn alive(world: &World) {
         let lost = node.memory().counts().lost;
         let volatile = book.promises.iter().any(|promise| !promise.durable);
         if lost > 0 && !volatile && !any_volatile(world) {
-            world.trace.violation(format!("{} counts {lost} records as lost", server.host));
+            world
+                .trace
+                .violation(format!("{} counts {lost} records as lost", server.host));
         }
     }
 }
@@ -91,12 +100,17 @@ fn any_volatile(world: &World) -> bool {
     let kept = lock(&world.witness.kept);
     let volatile = |start: EpochStart| start.volatile;
     let started = |records: &BTreeMap<u64, Bytes>| {
-        records.get(&0).and_then(|payload| EpochStart::decode(payload)).is_some_and(volatile)
+        records
+            .get(&0)
+            .and_then(|payload| EpochStart::decode(payload))
+            .is_some_and(volatile)
     };
     kept.records.values().any(started)
         || !kept.gaps.is_empty()
         || world.servers.iter().any(|server| {
-            server.node().is_some_and(|node| node.journal().counters().volatile_records > 0)
+            server
+                .node()
+                .is_some_and(|node| node.journal().counters().volatile_records > 0)
         })
 }
 
@@ -110,6 +124,7 @@ pub(crate) fn after_crash(world: &Arc<World>) -> Counts {
     check_promises(world, &disks);
     check_witness(world, &disks);
     let entries = entries_of(&disks);
+    check_parts(world, &entries);
     check_unheld(world, &entries);
     check_visits(world, &entries, &mut counts);
     counts
@@ -139,7 +154,9 @@ fn read_disk(world: &World, server: &Server) -> Records {
         if order.last() != Some(&record.epoch) {
             order.push(record.epoch);
         }
-        let epoch = records.entry((record.server.clone(), record.epoch)).or_default();
+        let epoch = records
+            .entry((record.server.clone(), record.epoch))
+            .or_default();
         let next = epoch.len() as u64;
         if record.sequence != next {
             world.trace.violation(format!(
@@ -236,6 +253,32 @@ fn entries_of(records: &Records) -> Vec<Entry> {
     entries
 }
 
+/// What was written of an entry's effect and end is that entry's.
+fn check_parts(world: &World, entries: &[Entry]) {
+    for entry in entries {
+        let action = &entry.opening.action;
+        let effect = entry
+            .effect
+            .iter()
+            .flat_map(|(_, effect)| &effect.attributes);
+        let closing = entry.closing.iter().flat_map(|closing| &closing.attributes);
+        for (name, value) in effect.chain(closing) {
+            if &**name == TAG && tag_of(action).is_none_or(|tag| tag.to_string() != **value) {
+                world.trace.violation(format!(
+                    "{} ({action}) was given the effect or the end of request {value}",
+                    entry.position
+                ));
+            }
+        }
+    }
+}
+
+/// Which request an entry is of.
+fn tag_of(action: &str) -> Option<Tag> {
+    let deep = || action.strip_prefix("GET /deep/")?.parse().ok();
+    part(action).map(|(tag, _)| tag).or_else(deep)
+}
+
 /// A head that was not held when the request was taken stands in the entry as unseen.
 fn check_unheld(world: &World, entries: &[Entry]) {
     let book = world.ledger.book();
@@ -295,20 +338,31 @@ fn check_visits(world: &World, entries: &[Entry], counts: &mut Counts) {
             }
         }
         let lossy = visit.lossy
-            || book.promises.iter().any(|promise| promise.visit == number && !promise.durable);
+            || book
+                .promises
+                .iter()
+                .any(|promise| promise.visit == number && !promise.durable);
         compare(world, &book, number, &line, lossy, counts);
         // The repository may hold more: entries that were volatile and are gone from the disk.
         let other = timeline(visit.session, witnessed.iter().cloned());
         compare(world, &book, number, &other, lossy, &mut Counts::default());
-        let missing: BTreeSet<&Position> = positions(&line).difference(&positions(&other)).copied().collect();
+        let missing: BTreeSet<&Position> = positions(&line)
+            .difference(&positions(&other))
+            .copied()
+            .collect();
         if !missing.is_empty() {
-            world.trace.violation(format!("visit {number}: the witness lacks {missing:?}"));
+            world
+                .trace
+                .violation(format!("visit {number}: the witness lacks {missing:?}"));
         }
     }
 }
 
 fn positions(line: &Timeline) -> BTreeSet<&Position> {
-    line.actions().iter().map(|action| &action.position).collect()
+    line.actions()
+        .iter()
+        .map(|action| &action.position)
+        .collect()
 }
 
 /// Compares every pair of a timeline with what the client knows.
@@ -321,12 +375,33 @@ fn compare(
     counts: &mut Counts,
 ) {
     let jar = book.visits[number].jar;
-    let parts: Vec<Option<(Tag, Part)>> =
-        line.actions().iter().map(|action| part(&action.opening.action)).collect();
+    let parts: Vec<Option<(Tag, Part)>> = line
+        .actions()
+        .iter()
+        .map(|action| part(&action.opening.action))
+        .collect();
+    // Of a request that a crash interrupted, what other servers did may be all that is left: what
+    // it followed is unknown.
+    let whole: HashSet<Tag> = parts
+        .iter()
+        .flatten()
+        .filter(|(_, part)| *part == Part::Main)
+        .map(|(tag, _)| *tag)
+        .collect();
+    for (tag, attempt) in &book.attempts {
+        let answered = attempt.visit == number && attempt.received.is_some();
+        if answered && !lossy && !whole.contains(tag) {
+            world.trace.violation(format!(
+                "visit {number}: request {tag} was answered and is gone"
+            ));
+        }
+    }
     for (b, part_b) in parts.iter().enumerate() {
         for (a, part_a) in parts[..b].iter().enumerate() {
             let (Some(part_a), Some(part_b)) = (part_a, part_b) else {
-                world.trace.violation(format!("visit {number}: an action that nobody did"));
+                world
+                    .trace
+                    .violation(format!("visit {number}: an action that nobody did"));
                 return;
             };
             let Some(expected) = expected(book, *part_a, *part_b) else {
@@ -340,7 +415,8 @@ fn compare(
                 let ordered = expected != Relation::Concurrent;
                 counts.unproven_jars += u64::from(ordered && jar);
                 counts.unproven_headers += u64::from(ordered && !jar && !lossy);
-                if jar || lossy || !ordered {
+                let torn = !whole.contains(&part_a.0) || !whole.contains(&part_b.0);
+                if jar || lossy || torn || !ordered {
                     continue;
                 }
             }

@@ -79,7 +79,9 @@ async fn until_answered(world: &Arc<World>, client: &Client, random: &mut Random
         sleep(random.ms(20, 200)).await;
     }
     let visit = lock(client).visit;
-    world.trace.violation(format!("visit {visit} gets no answer any more"));
+    world
+        .trace
+        .violation(format!("visit {visit} gets no answer any more"));
 }
 
 /// One request; whether an answer with a token came.
@@ -93,16 +95,18 @@ async fn visit_once(world: &Arc<World>, client: &Client, random: &mut Random) ->
 
 fn send(world: &World, client: &Holds, again_of: Option<u64>) -> (Tag, u64) {
     let visit = client.visit;
-    let sent = again_of.unwrap_or_else(|| {
-        world.trace.event(&name(visit), format_args!("sends"))
-    });
-    let tag = world.ledger.book().send(sent);
-    world.trace.event(&name(visit), format_args!("request {tag}"));
+    let sent = again_of.unwrap_or_else(|| world.trace.event(&name(visit), format_args!("sends")));
+    let tag = world.ledger.book().send(visit, sent);
+    world
+        .trace
+        .event(&name(visit), format_args!("request {tag}"));
     (tag, sent)
 }
 
 fn receive(world: &World, visit: usize, tag: Tag) {
-    let event = world.trace.event(&name(visit), format_args!("receives the answer of {tag}"));
+    let event = world
+        .trace
+        .event(&name(visit), format_args!("receives the answer of {tag}"));
     world.ledger.book().attempt(tag).received = Some(event);
 }
 
@@ -168,9 +172,9 @@ fn take_tokens(
 
 /// More heads than a token holds: the fabric keeps the greatest, so order may be lost.
 fn note_heads(world: &World, visit: usize, tokens: &[String]) {
-    let verified = tokens.iter().filter_map(|token| {
-        SessionToken::verify(token.as_bytes(), &world.keys).ok()
-    });
+    let verified = tokens
+        .iter()
+        .filter_map(|token| SessionToken::verify(token.as_bytes(), &world.keys).ok());
     let heads: usize = verified.map(|token| token.heads.len()).sum();
     if heads > HEADS_MAX {
         world.ledger.book().visits[visit].lossy = true;
@@ -182,7 +186,13 @@ async fn visit_as_browser(world: &Arc<World>, client: &Client, random: &mut Rand
         let client = lock(client);
         let (tag, _) = send(world, &client, None);
         let first = client.tokens.clone();
-        (client.visit, client.session, client.slots.clone(), first, tag)
+        (
+            client.visit,
+            client.session,
+            client.slots.clone(),
+            first,
+            tag,
+        )
     };
     sleep(random.ms(0, world.front.latency_ms)).await;
     // The gateway: a slot is reserved for the answer.
@@ -214,7 +224,13 @@ async fn visit_as_browser(world: &Arc<World>, client: &Client, random: &mut Rand
         None => (0, Vec::new()),
         Some(ticket) => {
             let clear = lock(&world.slots).answered(session, ticket, fingerprint(&token));
-            (ticket.slot, clear.into_iter().filter(|other| *other != ticket.slot).collect())
+            (
+                ticket.slot,
+                clear
+                    .into_iter()
+                    .filter(|other| *other != ticket.slot)
+                    .collect(),
+            )
         }
     };
     if random.per_mille(world.front.loss) {

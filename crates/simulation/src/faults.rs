@@ -49,12 +49,12 @@ const ALL: [Fault; 13] = [
 /// Makes things go wrong until the visits are over; then waits until what it began has ended.
 pub(crate) async fn run(world: Arc<World>) {
     let mut random = Random::new(world.seed, "faults");
-    let kinds: Vec<Fault> = ALL
-        .into_iter()
-        .filter(|_| random.per_mille(350))
-        .collect();
+    let kinds: Vec<Fault> = ALL.into_iter().filter(|_| random.per_mille(350)).collect();
     let pause_ms = random.between(100, 900);
-    world.trace.event("faults", format_args!("{kinds:?}, about every {pause_ms} ms"));
+    world.trace.event(
+        "faults",
+        format_args!("{kinds:?}, about every {pause_ms} ms"),
+    );
     if kinds.is_empty() {
         return;
     }
@@ -76,7 +76,9 @@ async fn strike(world: Arc<World>, kind: Fault, mut random: Random) {
     let server = &world.servers[at];
     let name = &server.host;
     world.ledger.book().faults += 1;
-    world.trace.event("faults", format_args!("{kind:?}, {name} if any"));
+    world
+        .trace
+        .event("faults", format_args!("{kind:?}, {name} if any"));
     let long = random.ms(20, 1500);
     match kind {
         Fault::KillProcess | Fault::StopMachine | Fault::TearMachine => {

@@ -37,6 +37,7 @@ pub(crate) struct Visit {
 /// One delivery of one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
+    pub(crate) visit: usize,
     /// The number of the event of its sending.
     pub(crate) sent: u64,
     /// That of the receipt of its answer.
@@ -75,9 +76,10 @@ impl Ledger {
 
 impl Book {
     /// A new delivery.
-    pub(crate) fn send(&mut self, sent: u64) -> Tag {
+    pub(crate) fn send(&mut self, visit: usize, sent: u64) -> Tag {
         let tag = self.attempts.len() as u64 + 1;
         let attempt = Attempt {
+            visit,
             sent,
             received: None,
             deep_known: false,

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use selvedge_bus::{Bus, BusError, Dial, LinkStream, Publisher, Source, Subscribe, Subscription, TcpBus};
+use selvedge_bus::{
+    Bus, BusError, Dial, LinkStream, Publisher, Source, Subscribe, Subscription, TcpBus,
+};
 use selvedge_identity::ServerName;
 use selvedge_journal::testing::{Crash, FaultyStorage};
 use selvedge_journal::{Driver, Durability, JournalOptions};
@@ -95,7 +97,9 @@ impl Server {
         let Some(live) = lock(&self.live).take() else {
             return;
         };
-        world.trace.event(&self.host, format_args!("crash {crash:?}"));
+        world
+            .trace
+            .event(&self.host, format_args!("crash {crash:?}"));
         match crash {
             Crash::Process => world.network.reset(&self.host),
             _ => world.network.vanish(&self.host),
@@ -166,11 +170,18 @@ pub(crate) async fn start(world: Arc<World>, at: usize) {
                         "lives in epoch {}, after {:?}{}",
                         node.journal().epoch(),
                         recovered.previous,
-                        if recovered.torn.is_some() { ", torn tail cut" } else { "" }
+                        if recovered.torn.is_some() {
+                            ", torn tail cut"
+                        } else {
+                            ""
+                        }
                     ),
                 );
                 if !recovered.damage.is_empty() {
-                    let damage = format!("{}: damaged after a crash: {:?}", server.host, recovered.damage);
+                    let damage = format!(
+                        "{}: damaged after a crash: {:?}",
+                        server.host, recovered.damage
+                    );
                     world.trace.violation(damage);
                 }
                 let random = Random::new(world.seed, &format!("disk {}", node.journal().epoch()));
@@ -184,7 +195,9 @@ pub(crate) async fn start(world: Arc<World>, at: usize) {
                 return;
             }
             Err(error) => {
-                world.trace.event(&server.host, format_args!("does not start: {error}"));
+                world
+                    .trace
+                    .event(&server.host, format_args!("does not start: {error}"));
                 bus.stop();
                 world.network.reset(&server.host);
                 server.storage.crash(Crash::Process);

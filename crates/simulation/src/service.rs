@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_identity::{Epoch, Head, SessionToken};
-use selvedge_journal::{Appended, Kept};
+use selvedge_journal::{Appended, JournalState, Kept};
 use selvedge_node::{End, Exchange, Inbound, Node};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -17,6 +17,9 @@ use crate::world::World;
 
 /// Whoever waits longer for an answer gives up.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The attribute by which every part of an entry says whose it is.
+pub(crate) const TAG: &str = "request";
 
 /// A request on its way.
 #[derive(Clone, Debug)]
@@ -58,9 +61,8 @@ async fn carry(
     }
     let (sender, answer) = oneshot::channel();
     let own = random.split();
-    let accepted = world.servers[at].spawn(|node| {
-        handle(world.clone(), at, node, request, own, sender)
-    });
+    let accepted =
+        world.servers[at].spawn(|node| handle(world.clone(), at, node, request, own, sender));
     if !accepted {
         return None;
     }
@@ -100,13 +102,16 @@ async fn handle(
         ..Inbound::default()
     };
     let exchange = node.take(inbound).await;
+    exchange.attribute(TAG, &tag.to_string());
+    let epoch = node.journal().epoch();
     if request.carried.is_none() {
         look_for_heads(&world, at, &node, &exchange, &request);
     }
     sleep(random.ms(0, 20)).await;
     match request.carried {
         Some(_) => {
-            let action = exchange.action(&format!("deep {tag}"));
+            let mut action = exchange.action(&format!("deep {tag}"));
+            action.attribute(TAG, &tag.to_string());
             sleep(random.ms(0, 5)).await;
             action.finish();
         }
@@ -118,9 +123,11 @@ async fn handle(
         false => exchange.answer(200).await,
     };
     if let Some(token) = &given.session {
-        promise(&world, at, &node, &request, token);
+        promise(&world, at, &node, &request, epoch, token);
     }
-    world.trace.event(&world.servers[at].host, format_args!("answers {path}"));
+    world
+        .trace
+        .event(&world.servers[at].host, format_args!("answers {path}"));
     let _ = answer.send(given.session);
     if !whole && random.per_mille(900) {
         sleep(random.ms(0, 150)).await;
@@ -140,7 +147,8 @@ async fn work(
     match random.below(10) {
         0 | 1 => {
             for step in 0..random.between(1, 3) {
-                let action = exchange.action(&format!("step {tag} {step}"));
+                let mut action = exchange.action(&format!("step {tag} {step}"));
+                action.attribute(TAG, &tag.to_string());
                 sleep(random.ms(0, 5)).await;
                 action.finish();
             }
@@ -178,25 +186,24 @@ async fn work(
 }
 
 /// Read your own writes: which of the request's heads this server's memory does not hold.
-fn look_for_heads(
-    world: &World,
-    at: usize,
-    node: &Node,
-    exchange: &Exchange,
-    request: &Request,
-) {
+fn look_for_heads(world: &World, at: usize, node: &Node, exchange: &Exchange, request: &Request) {
     let tokens = request.tokens.iter().map(|token| token.as_bytes());
     let Some(token) = SessionToken::unite(tokens, &world.keys).token else {
-        return world.trace.violation(format!("request {}: its tokens are refused", request.tag));
+        return world
+            .trace
+            .violation(format!("request {}: its tokens are refused", request.tag));
     };
     if exchange.session() != Some(token.session) {
-        world.trace.violation(format!("request {}: taken into another session", request.tag));
+        world.trace.violation(format!(
+            "request {}: taken into another session",
+            request.tag
+        ));
     }
     let history = node.memory().history(token.session);
     for head in token.heads {
-        let held = history.iter().any(|entry| {
-            entry.position == head.position && entry.effect.is_some()
-        });
+        let held = history
+            .iter()
+            .any(|entry| entry.position == head.position && entry.effect.is_some());
         if held {
             continue;
         }
@@ -212,7 +219,13 @@ fn look_for_heads(
 }
 
 /// Notes what the answer's token proves.
-fn promise(world: &World, at: usize, node: &Node, request: &Request, token: &str) {
+fn promise(world: &World, at: usize, node: &Node, request: &Request, taken_in: Epoch, token: &str) {
+    // The disk failed meanwhile: what was written is partly in memory only.
+    let volatile = matches!(node.journal().state(), JournalState::Volatile { .. });
+    let failed = volatile || taken_in != node.journal().epoch();
+    if failed {
+        world.ledger.book().visits[request.visit].lossy = true;
+    }
     let token = match SessionToken::verify(token.as_bytes(), &world.keys) {
         Ok(token) => token,
         Err(error) => return world.trace.violation(format!("an answer's token: {error}")),
@@ -228,14 +241,16 @@ fn promise(world: &World, at: usize, node: &Node, request: &Request, token: &str
         let kept = written(position.epoch, effect);
         let opening = written(position.epoch, position.sequence);
         if kept.is_none() || opening.is_none() {
-            world.trace.violation(format!("{position} was answered while its effect was only queued"));
+            world.trace.violation(format!(
+                "{position} was answered while its effect was only queued"
+            ));
         }
         world.ledger.book().promises.push(Promise {
             tag: request.tag,
             visit: request.visit,
             position,
             effect,
-            durable: kept == Some(Kept::Durable) && opening == Some(Kept::Durable),
+            durable: !failed && kept == Some(Kept::Durable) && opening == Some(Kept::Durable),
         });
     }
 }

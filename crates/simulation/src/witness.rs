@@ -100,12 +100,16 @@ fn take(world: &World, event: Event) {
             from,
             to,
         } => {
-            world.trace.event(HOST, format_args!("gap {server}/{epoch} {from}..{to}"));
+            world
+                .trace
+                .event(HOST, format_args!("gap {server}/{epoch} {from}..{to}"));
             kept.next.insert(server.clone(), (epoch, to));
             kept.gaps.push((server, epoch, from, to));
         }
         Event::Joined { server, epoch } => {
-            world.trace.event(HOST, format_args!("{server} is there, in {epoch}"));
+            world
+                .trace
+                .event(HOST, format_args!("{server} is there, in {epoch}"));
         }
         Event::Left { server } => {
             world.trace.event(HOST, format_args!("{server} has left"));
