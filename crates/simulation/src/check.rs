@@ -413,9 +413,9 @@ fn compare(
             counts.pairs += 1;
             if told == Relation::Unproven {
                 let ordered = expected != Relation::Concurrent;
-                counts.unproven_jars += u64::from(ordered && jar);
-                counts.unproven_headers += u64::from(ordered && !jar && !lossy);
                 let torn = !whole.contains(&part_a.0) || !whole.contains(&part_b.0);
+                counts.unproven_jars += u64::from(ordered && jar);
+                counts.unproven_lossy += u64::from(ordered && !jar && (lossy || torn));
                 if jar || lossy || torn || !ordered {
                     continue;
                 }

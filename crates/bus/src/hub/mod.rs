@@ -11,6 +11,7 @@ mod journal;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ use crate::{
 pub(crate) use journal::Shared;
 use journal::{JournalState, Owner};
 pub(crate) use subscription::{Begin, HubSubscription, Item};
+use version::Version;
 
 /// Batches above this are cut before they go into a ring or a frame.
 pub(crate) const BATCH_BYTES_MAX: usize = 512 * 1024;
@@ -78,7 +80,7 @@ impl Hub {
             inner: Arc::new(Inner {
                 options,
                 state: Mutex::new(State::default()),
-                version: watch::Sender::new(0),
+                version: Version::default(),
                 counters: Counters::default(),
                 stopping: watch::Sender::new(false),
                 listeners: Mutex::default(),
@@ -226,7 +228,7 @@ pub(crate) struct Inner {
     pub(crate) options: HubOptions,
     state: Mutex<State>,
     /// Grows with every change; subscribers wait on it.
-    pub(crate) version: watch::Sender<u64>,
+    pub(crate) version: Version,
     pub(crate) counters: Counters,
     /// True once the hub is stopped; listeners wait on it.
     pub(crate) stopping: watch::Sender<bool>,
@@ -255,7 +257,7 @@ impl Inner {
     }
 
     fn changed(&self) {
-        self.version.send_modify(|version| *version += 1);
+        self.version.grow();
     }
 
     /// Makes `link` the owner of `server`'s journal.

@@ -13,7 +13,6 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use selvedge_identity::{Epoch, Position, ServerName};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::cursor::{Place, Step};
@@ -42,7 +41,8 @@ pub(crate) enum Item {
 
 pub(crate) struct HubSubscription {
     inner: Arc<Inner>,
-    version: watch::Receiver<u64>,
+    /// The hub's version when it was last looked at.
+    seen: u64,
     /// Parallel to the hub's journals.
     cursors: Vec<Cursor>,
     named: HashMap<ServerName, (Epoch, u64)>,
@@ -87,10 +87,9 @@ impl HubSubscription {
         begin: Begin,
         skip: Option<ServerName>,
     ) -> Self {
-        let version = inner.version.subscribe();
         let mut subscription = Self {
             inner,
-            version,
+            seen: 0,
             cursors: Vec::new(),
             named,
             begin: match begin {
@@ -141,7 +140,7 @@ impl HubSubscription {
             while let Some(Some(done)) = self.refills.next().now_or_never() {
                 self.take_refilled(done);
             }
-            self.version.borrow_and_update();
+            self.seen = self.inner.version.now();
             let due = self.gather()?;
             if !self.ready.is_empty() {
                 continue;
@@ -154,7 +153,7 @@ impl HubSubscription {
             };
             tokio::select! {
                 biased; // whichever it is, all are looked at again
-                changed = self.version.changed() => changed.ok()?,
+                () = self.inner.version.after(self.seen) => {}
                 Some(done) = self.refills.next() => self.take_refilled(done),
                 () = due_in => {}
             }

@@ -4,7 +4,7 @@
 //! come. On a new link all of it is said again. No records are kept for the time in between: the
 //! hub reads what it missed from the journals, so a hub that is down costs no memory.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -307,7 +307,7 @@ impl Bus for TcpBus {
                 skip: request.skip,
                 begin,
                 positions: request.from.into_iter().map(place).collect(),
-                present: HashSet::new(),
+                present: BTreeSet::new(),
                 events,
                 queued: 0,
                 allowed: 0,

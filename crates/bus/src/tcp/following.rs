@@ -1,7 +1,7 @@
 //! A subscription over a link, which it outlives: how far it has come, what is known to be present,
 //! and how much the hub may send.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -19,7 +19,8 @@ pub(crate) struct Following {
     pub(crate) skip: Option<ServerName>,
     pub(crate) begin: Begin,
     pub(crate) positions: HashMap<ServerName, (Epoch, u64)>,
-    pub(crate) present: HashSet<ServerName>,
+    /// Sorted, so that a lost link tells of its losses in the same order each time.
+    pub(crate) present: BTreeSet<ServerName>,
     pub(crate) events: mpsc::UnboundedSender<(Event, u64)>,
     /// Bytes handed over and not yet read by the user.
     pub(crate) queued: i64,

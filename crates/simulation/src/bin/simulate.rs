@@ -113,14 +113,14 @@ fn told(counts: &Counts) -> String {
         promises,
         volatile,
         pairs,
-        unproven_headers,
+        unproven_lossy,
         unproven_jars,
         unheld,
         virtual_ms,
     } = counts;
     format!(
         "{requests} requests ({answers} answered), {faults} faults, {promises} promises \
-         ({volatile} volatile), {pairs} pairs compared (unproven: {unproven_headers} of programs, \
+         ({volatile} volatile), {pairs} pairs compared (unproven: {unproven_lossy} of programs whose entries a crash took, \
          {unproven_jars} of browsers), {unheld} heads not held, {:.1} s of the fleet's time",
         *virtual_ms as f64 / 1000.0
     )
