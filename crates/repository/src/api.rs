@@ -9,6 +9,7 @@
 //! could, so put a proxy that checks the host before a port that is reachable by name.
 
 mod answers;
+mod dependencies;
 mod endpoints;
 mod error;
 mod openapi;
@@ -22,10 +23,11 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use selvedge_identity::Origin;
 
 use self::endpoints::{
-    Endpoint, HEALTH, JOURNALS, METRICS, OPENAPI, READY, REQUEST, REQUESTS, SERVICES, SESSION,
-    SESSIONS,
+    DEPENDENCIES, DIAGNOSIS, Endpoint, HEALTH, JOURNALS, METRICS, OPENAPI, READY, REQUEST,
+    REQUESTS, SERVICES, SESSION, SESSIONS,
 };
 use self::error::ApiError;
 use self::params::Params;
@@ -67,9 +69,11 @@ pub fn router(store: Arc<Store>, state: Arc<IngestState>, mut extras: AdminExtra
     Router::new()
         .route(REQUESTS.path, get(list_requests))
         .route(REQUEST.path, get(get_request))
+        .route(DIAGNOSIS.path, get(get_diagnosis))
         .route(SESSIONS.path, get(list_sessions))
         .route(SESSION.path, get(get_session))
         .route(SERVICES.path, get(list_services))
+        .route(DEPENDENCIES.path, get(list_dependencies))
         .route(JOURNALS.path, get(list_journals))
         .route(OPENAPI.path, get(get_openapi))
         .route(METRICS.path, get(get_metrics))
@@ -116,9 +120,20 @@ async fn get_request(
     let origin = id(&REQUEST, origin, query.as_deref())?;
     answer(api, move |api| match api.store.request(origin)? {
         Some(entries) => answers::tree(origin, &entries),
-        None => Err(ApiError::not_found(format!(
-            "no request of origin {origin}"
-        ))),
+        None => Err(no_request(origin)),
+    })
+    .await
+}
+
+async fn get_diagnosis(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    origin: Result<Path<String>, PathRejection>,
+) -> Answer {
+    let origin = id(&DIAGNOSIS, origin, query.as_deref())?;
+    answer(api, move |api| match api.store.request(origin)? {
+        Some(entries) => answers::diagnosis(origin, &entries),
+        None => Err(no_request(origin)),
     })
     .await
 }
@@ -156,6 +171,22 @@ async fn list_services(State(api): State<Api>, RawQuery(query): RawQuery) -> Ans
     Params::parse(query.as_deref(), SERVICES.parameters)?;
     answer(api, |api| {
         answers::list("services", &api.store.services(), NO_CURSOR)
+    })
+    .await
+}
+
+async fn list_dependencies(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
+    let params = Params::parse(query.as_deref(), DEPENDENCIES.parameters)?;
+    let query = RequestQuery {
+        from: params.time("from")?,
+        to: params.time("to")?,
+        limit: DEPENDENCIES_REQUESTS_MAX,
+        cursor: params.cursor()?,
+        ..RequestQuery::default()
+    };
+    answer(api, move |api| {
+        let (rows, next) = answers::dependencies(&api.store, &query)?;
+        answers::list("dependencies", &rows, next)
     })
     .await
 }
@@ -228,6 +259,9 @@ const ID: &str = "32 lower-case hex digits";
 
 const JSON: &str = "application/json";
 
+/// Requests that one answer on dependencies counts; the store bounds their entries as well.
+const DEPENDENCIES_REQUESTS_MAX: usize = 10_000;
+
 const NO_CURSOR: Option<String> = None;
 
 /// Answers from a blocking thread.
@@ -236,6 +270,10 @@ async fn answer(api: Api, query: impl FnOnce(&Api) -> answers::Body + Send + 'st
         Ok(answered) => answered.map(|body| ([(header::CONTENT_TYPE, JSON)], body).into_response()),
         Err(error) => Err(ApiError::internal(&error)),
     }
+}
+
+fn no_request(origin: Origin) -> ApiError {
+    ApiError::not_found(format!("no request of origin {origin}"))
 }
 
 /// The id in a path of an endpoint that takes no parameters.

@@ -7,9 +7,10 @@ use selvedge_entry::{Entry, Text, Timestamp};
 use selvedge_identity::{Origin, ServerName, SessionId};
 use serde::Serialize;
 
+use super::dependencies::{Dependencies, DependencyRow};
 use super::error::ApiError;
-use crate::query::RequestQuery;
-use crate::store::{JournalView, Summary};
+use crate::query::{Cursor, RequestQuery};
+use crate::store::{JournalView, Store, Summary};
 
 /// A body of JSON.
 pub(super) type Body = Result<Vec<u8>, ApiError>;
@@ -81,6 +82,29 @@ pub(super) fn request_row(query: &RequestQuery, found: &Summary) -> Option<Reque
 /// A request's call tree.
 pub(super) fn tree(origin: Origin, entries: &[Entry]) -> Body {
     json(&builder(origin, entries).tree().to_json())
+}
+
+/// Where a request's failures began, and what it waited for.
+pub(super) fn diagnosis(origin: Origin, entries: &[Entry]) -> Body {
+    let builder = builder(origin, entries);
+    let tree = builder.tree();
+    json(&tree.diagnose().to_json(&tree))
+}
+
+/// Who called whom in the requests that a query finds, and where to go on if there are more.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(super) fn dependencies(
+    store: &Store,
+    query: &RequestQuery,
+) -> Result<(Vec<DependencyRow>, Option<Cursor<Origin>>), ApiError> {
+    let mut dependencies = Dependencies::default();
+    let (_, next) = store.search(query, |found| {
+        dependencies.add(&builder(found.origin, &found.entries).tree());
+        Some(())
+    })?;
+    Ok((dependencies.rows(), next))
 }
 
 /// A visit's timeline.

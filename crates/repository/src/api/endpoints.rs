@@ -104,6 +104,15 @@ pub(crate) const REQUEST: Endpoint = Endpoint {
     answer: Answer::Json("Tree"),
 };
 
+pub(crate) const DIAGNOSIS: Endpoint = Endpoint {
+    path: "/api/v1/requests/{origin}/diagnosis",
+    name: "getDiagnosis",
+    summary: "Where a request's failures began, and what it waited for.",
+    id: Some(("origin", "the request's origin")),
+    parameters: &[],
+    answer: Answer::Json("Diagnosis"),
+};
+
 pub(crate) const SESSIONS: Endpoint = Endpoint {
     path: "/api/v1/sessions",
     name: "listSessions",
@@ -135,6 +144,25 @@ pub(crate) const SERVICES: Endpoint = Endpoint {
     id: None,
     parameters: &[],
     answer: Answer::Json("ServiceList"),
+};
+
+pub(crate) const DEPENDENCIES: Endpoint = Endpoint {
+    path: "/api/v1/dependencies",
+    name: "listDependencies",
+    summary: "Which service calls which: calls, errors and durations by caller, callee and operation, of the \
+              newest requests. One answer counts a bounded number of requests; where there are more, `next` \
+              goes on with the older ones.",
+    id: None,
+    parameters: &[
+        parameter(
+            "from",
+            Kind::Time,
+            "of requests started at this time or later",
+        ),
+        parameter("to", Kind::Time, "of requests started before this time"),
+        parameter("cursor", Kind::Cursor, "go on after an earlier answer"),
+    ],
+    answer: Answer::Json("DependencyList"),
 };
 
 pub(crate) const JOURNALS: Endpoint = Endpoint {
@@ -184,6 +212,16 @@ pub(crate) const READY: Endpoint = Endpoint {
 
 /// All of them, as the OpenAPI file lists them.
 pub(crate) const ALL: &[&Endpoint] = &[
-    &REQUESTS, &REQUEST, &SESSIONS, &SESSION, &SERVICES, &JOURNALS, &OPENAPI, &METRICS, &HEALTH,
+    &REQUESTS,
+    &REQUEST,
+    &DIAGNOSIS,
+    &SESSIONS,
+    &SESSION,
+    &SERVICES,
+    &DEPENDENCIES,
+    &JOURNALS,
+    &OPENAPI,
+    &METRICS,
+    &HEALTH,
     &READY,
 ];

@@ -184,6 +184,11 @@ fn schemas() -> Value {
             ("service", text()), ("operations", several(text())), ("versions", several(text())),
             ("hosts", several(text())), ("entries", number()), ("errors", number()), ("last", time()),
         ]),
+        "DependencyList": list("dependencies", "DependencyRow"),
+        "DependencyRow": object(&[
+            ("caller", text()), ("callee", text()), ("operation", text()), ("calls", number()),
+            ("errors", number()), ("p50", maybe_number()), ("p99", maybe_number()),
+        ]),
         "JournalList": list("journals", "JournalRow"),
         "JournalRow": object(&[
             ("server", text()), ("present", boolean()), ("epochs", several(reference("EpochRow"))),
@@ -205,6 +210,21 @@ fn schemas() -> Value {
             ("error", maybe_text()),
         ]),
         "Link": object(&[("node", text()), ("origin", text()), ("interaction", text())]),
+        "Diagnosis": object(&[
+            ("origin", id()), ("sources", several(reference("Source"))),
+            ("critical_path", several(reference("Step"))),
+        ]),
+        "Source": object(&[
+            ("node", text()), ("service", maybe_text()), ("operation", maybe_text()),
+            ("host", maybe_text()),
+            ("fault", json!({"enum": ["failed", "timed_out", "unreached", "broken"]})),
+            ("error", maybe_text()), ("reaches_root", boolean()), ("echoes", several(text())),
+            ("slowest", maybe_text()),
+        ]),
+        "Step": object(&[
+            ("node", text()), ("service", maybe_text()), ("operation", maybe_text()),
+            ("own", number()), ("network", number()),
+        ]),
         "Timeline": object(&[
             ("session", id()), ("client", maybe_id()), ("complete", boolean()),
             ("entries", several(reference("Action"))),

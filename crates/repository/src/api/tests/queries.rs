@@ -77,6 +77,91 @@ async fn each_action_opens_into_the_call_tree_of_what_it_caused() {
 }
 
 #[tokio::test]
+async fn a_diagnosis_names_the_call_that_failed_and_what_was_waited_for() {
+    let mut fleet = Fleet::start().await;
+    visit(&mut fleet).await;
+    let path = format!("/api/v1/requests/{}/diagnosis", fixture::origin(2));
+    let diagnosis = fleet
+        .until(&path, |diagnosis| {
+            let path = diagnosis["critical_path"].as_array();
+            path.is_some_and(|path| path.len() == 2)
+                && diagnosis["sources"][0]["error"] == "it broke"
+        })
+        .await;
+    assert_is("Diagnosis", &diagnosis);
+    assert_eq!(diagnosis["origin"], json!(fixture::origin(2)));
+    let sources = diagnosis["sources"].as_array().unwrap();
+    assert_eq!(sources.len(), 1);
+    assert_eq!(sources[0]["service"], "service-3");
+    assert_eq!(sources[0]["operation"], "GET /4");
+    assert_eq!(sources[0]["error"], "it broke");
+    // Its caller coped.
+    assert_eq!(sources[0]["reaches_root"], false);
+    assert_eq!(sources[0]["echoes"], json!([]));
+    // The call to it is logged to end after its caller's own end: nobody waited for it.
+    let spent = |name: &str| -> u64 {
+        let steps = diagnosis["critical_path"].as_array().unwrap();
+        steps.iter().map(|step| step[name].as_u64().unwrap()).sum()
+    };
+    assert_eq!(spent("own") + spent("network"), 20_000_000, "all of it");
+
+    let path = format!("/api/v1/requests/{}/diagnosis", fixture::origin(99));
+    let answer = fleet.get(&path).await;
+    assert_eq!(answer.status, 404);
+    assert_is("Error", &answer.json());
+}
+
+#[tokio::test]
+async fn dependencies_count_every_call_once() {
+    let mut fleet = Fleet::start().await;
+    visit(&mut fleet).await;
+    let list = fleet
+        .until("/api/v1/dependencies", |list| {
+            let rows = list["dependencies"].as_array().unwrap();
+            rows.len() == 4 && rows.iter().all(|row| row["p50"].is_u64())
+        })
+        .await;
+    assert_is("DependencyList", &list);
+    let brief = |list: &Value| -> Vec<(String, u64, u64)> {
+        let rows = list["dependencies"].as_array().unwrap().iter();
+        rows.map(|row| {
+            let text = |name: &str| row[name].as_str().unwrap().to_owned();
+            let number = |name: &str| row[name].as_u64().unwrap();
+            let edge = format!(
+                "{} > {} {}",
+                text("caller"),
+                text("callee"),
+                text("operation")
+            );
+            (edge, number("calls"), number("errors"))
+        })
+        .collect()
+    };
+    let row = |edge: &str, errors| (edge.to_owned(), 1, errors);
+    let all = [
+        row("service-1 > service-2 GET /1", 0),
+        row("service-1 > service-2 GET /2", 0),
+        row("service-1 > service-2 GET /3", 0),
+        row("service-2 > service-3 GET /4", 1),
+    ];
+    assert_eq!(brief(&list), all);
+    assert_eq!(list["next"], Value::Null);
+    let p50 = list["dependencies"][0]["p50"].as_u64().unwrap();
+    assert!(p50.abs_diff(1_000_000) <= 1_000_000 / 32, "{p50}");
+
+    let between = "from=1970-01-01T00:00:00.000001900Z&to=1970-01-01T00:00:00.000001950Z";
+    let list = fleet.get(&format!("/api/v1/dependencies?{between}")).await;
+    assert_eq!(
+        brief(&list.json()),
+        [all[1].clone(), all[3].clone()],
+        "of the second request only"
+    );
+    let after = format!("cursor=1900.{}", fixture::origin(2));
+    let list = fleet.get(&format!("/api/v1/dependencies?{after}")).await;
+    assert_eq!(brief(&list.json()), [all[0].clone()], "of what is older");
+}
+
+#[tokio::test]
 async fn visits_and_services_and_journals_are_listed() {
     let mut fleet = Fleet::start().await;
     visit(&mut fleet).await;

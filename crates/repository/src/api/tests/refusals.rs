@@ -54,6 +54,17 @@ async fn what_cannot_be_asked_is_refused_by_name() {
             "`to`",
         ),
         ("/api/v1/services?x=1", "unknown_parameter", "`x`"),
+        (
+            "/api/v1/dependencies?limit=1",
+            "unknown_parameter",
+            "`limit`",
+        ),
+        ("/api/v1/dependencies?from=today", "bad_parameter", "`from`"),
+        (
+            "/api/v1/requests/NOPE/diagnosis",
+            "bad_parameter",
+            "`origin`",
+        ),
         ("/api/v1/journals?limit=1", "unknown_parameter", "`limit`"),
         ("/api/v1/requests/NOPE", "bad_parameter", "`origin`"),
         ("/api/v1/requests/%ff%fe", "bad_parameter", "`origin`"),
