@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use selvedge_identity::{Origin, ServerName, SessionId};
+use selvedge_receiver::Step;
 
 /// Balances requests over a fleet of servers, keeps every visit in true order, and rebuilds every
 /// request's call tree.
@@ -196,12 +197,26 @@ pub(crate) struct Browse {
     /// Where the visit is kept between runs.
     #[arg(long, value_name = "FILE", default_value = "receiver.json")]
     pub(crate) state: PathBuf,
+    /// What to do in each round, in this order: `page`, `channel`, `orders`,
+    /// `order[:ITEM[:QUANTITY]]`, `vote[:CHOICE]`, `broadcast:CONTENT`.
+    /// [default: page,channel,order,vote,orders,channel]
+    #[arg(long, value_name = "STEP,…", value_delimiter = ',')]
+    pub(crate) walk: Vec<Step>,
     /// How often to walk through the shop.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) rounds: u32,
     /// How many requests may be in flight at once.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) concurrency: u32,
+    /// Wait before each request as a viewer does: a random time of at most this, as in `2s`.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s")]
+    pub(crate) delay_max: Duration,
+    /// What the random times are drawn from: the same seed waits the same.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// How long one request may take, body and all; one that takes longer counts as failed.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
+    pub(crate) time_limit: Duration,
     /// Print JSON, a request a line.
     #[arg(long)]
     pub(crate) json: bool,
@@ -392,6 +407,29 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_walk_is_read_as_a_list_of_steps() {
+        let read = |walk: &str| {
+            let args = ["selvedge", "receiver", "browse", "--walk", walk];
+            Cli::try_parse_from(args).map(|cli| match cli.command {
+                Command::Receiver(Receiver {
+                    what: ReceiverCommand::Browse(browse),
+                }) => browse.walk,
+                other => panic!("{other:?}"),
+            })
+        };
+        let order = Step::Order {
+            item: Some("umbrella".to_owned()),
+            quantity: 2,
+        };
+        assert_eq!(
+            read("page,order:umbrella:2,orders").expect("valid"),
+            [Step::Page, order, Step::Orders]
+        );
+        let refused = read("page,dance").expect_err("no such step").to_string();
+        assert!(refused.contains("dance"), "{refused}");
     }
 
     #[test]

@@ -75,7 +75,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Diagnose(args) => {
             let path = format!("/api/v1/requests/{}/diagnosis", args.origin);
             let diagnosis = ask::get(&args.asking.admin, &path, &[]).await?;
-            show(args.asking.json, &diagnosis, print::listing::diagnosis)
+            show(args.asking.json, &diagnosis, print::diagnosis::render)
         }
         Command::Log(args) => local::log(&args.path, args.session, args.json),
         Command::Receiver(args) => match args.what {
@@ -132,8 +132,16 @@ async fn browse(args: Browse) -> Result<()> {
         state: Some(args.state),
         rounds: args.rounds,
         in_flight: args.concurrency.max(1) as usize,
+        delay_max: args.delay_max,
+        seed: args.seed,
+        time_limit: args.time_limit,
         json: args.json,
-        ..BrowseOptions::new(args.gateway)
+        walk: if args.walk.is_empty() {
+            selvedge_receiver::default_walk()
+        } else {
+            args.walk
+        },
+        gateway: args.gateway,
     };
     let summary = selvedge_receiver::browse(options, &mut std::io::stdout()).await?;
     if summary.sent > 0 && summary.failed == summary.sent {

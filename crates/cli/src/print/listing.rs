@@ -1,10 +1,8 @@
-//! Lists of requests, and a diagnosis, on a terminal.
-
-use std::fmt::Write as _;
+//! Lists of requests on a terminal.
 
 use serde_json::Value;
 
-use super::{BAD, CARE, DIM, GOOD, NAME, Table, member, nanoseconds, printable, styled};
+use super::{BAD, CARE, DIM, GOOD, NAME, Table, member, nanoseconds, styled};
 
 /// Renders the JSON of a list of requests (design section 11).
 pub(crate) fn requests(list: &Value) -> String {
@@ -53,43 +51,4 @@ pub(crate) fn requests(list: &Value) -> String {
         out.push('\n');
     }
     out
-}
-
-/// Renders a diagnosis: its members, one a line, lists below.
-pub(crate) fn diagnosis(diagnosis: &Value) -> String {
-    let mut out = String::new();
-    let Some(members) = diagnosis.as_object() else {
-        return format!("{diagnosis}\n");
-    };
-    for (name, value) in members {
-        match value {
-            Value::Array(items) => {
-                let _ = writeln!(out, "{}", styled(NAME, &printable(name)));
-                for item in items {
-                    let _ = writeln!(out, "  {}", flat(item));
-                }
-            }
-            other => {
-                let _ = writeln!(out, "{}  {}", styled(NAME, &printable(name)), flat(other));
-            }
-        }
-    }
-    out
-}
-
-fn flat(value: &Value) -> String {
-    match value {
-        Value::String(text) => printable(text),
-        Value::Object(members) => {
-            let member =
-                |(name, value): (&String, &Value)| format!("{}={}", printable(name), flat(value));
-            members
-                .iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(member)
-                .collect::<Vec<_>>()
-                .join("  ")
-        }
-        other => other.to_string(),
-    }
 }

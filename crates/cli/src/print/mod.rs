@@ -1,5 +1,6 @@
 //! What commands show on a terminal: aligned, coloured there and plain when piped.
 
+pub(crate) mod diagnosis;
 pub(crate) mod listing;
 pub(crate) mod timeline;
 pub(crate) mod tree;
