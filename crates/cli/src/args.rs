@@ -428,6 +428,11 @@ mod tests {
             read("page,order:umbrella:2,orders").expect("valid"),
             [Step::Page, order, Step::Orders]
         );
+        // What the help text says is the default.
+        assert_eq!(
+            read("page,channel,order,vote,orders,channel").expect("valid"),
+            selvedge_receiver::default_walk()
+        );
         let refused = read("page,dance").expect_err("no such step").to_string();
         assert!(refused.contains("dance"), "{refused}");
     }

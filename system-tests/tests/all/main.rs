@@ -2,6 +2,7 @@
 
 mod balance;
 mod bodies;
+mod diagnosis;
 mod disk;
 mod fabric;
 mod network;

@@ -20,7 +20,7 @@ pub(crate) struct Fleet {
     folder: TempDir,
     pub(crate) gateway: Server,
     pub(crate) contents: Vec<Server>,
-    _services: Vec<Server>,
+    services: Vec<Server>,
 }
 
 impl Fleet {
@@ -61,7 +61,7 @@ impl Fleet {
             folder,
             gateway,
             contents: Vec::new(),
-            _services: services.into(),
+            services: services.into(),
         };
         for number in 1..=3 {
             let server = fleet.content(number, "127.0.0.1:0", &urls);
@@ -89,6 +89,13 @@ impl Fleet {
             command.arg(flag).arg(format!("http://{address}"));
         }
         Server::start(command, self.folder.path())
+    }
+
+    /// Kills one of the services behind an order.
+    pub(crate) fn kill(&mut self, service: &str) {
+        let mut services = self.services.iter_mut();
+        let found = services.find(|server| server.part(service).is_some());
+        found.expect("a service of this name").kill();
     }
 
     /// Starts a killed content server again, where it was.
