@@ -55,7 +55,11 @@ fn main() {
         let next = extracted.identifier.expect("valid").advance(own, shape);
         carrier::inject(&next, own, 3, None)
     });
-    row("hop, Trace Context in and all headers out", w3c_ns, floor_ns);
+    row(
+        "hop, Trace Context in and all headers out",
+        w3c_ns,
+        floor_ns,
+    );
 
     let keys = KeyRing::single([3; 32]);
     let head = Head {
@@ -76,7 +80,11 @@ fn main() {
         let token = SessionToken::verify(black_box(text.as_bytes()), &keys).expect("valid");
         token.sign(&keys)
     });
-    row("session token, verified and signed anew", token_ns, floor_ns);
+    row(
+        "session token, verified and signed anew",
+        token_ns,
+        floor_ns,
+    );
     println!(
         "bytes: native {}, tracestate member {}, token with one head {}",
         header.len(),

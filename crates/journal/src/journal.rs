@@ -129,12 +129,20 @@ impl Journal {
     /// the disk fails meanwhile.
     pub async fn durable(&self, at: Appended) -> Kept {
         let view = &self.shared.view;
+        if let Some(kept) = view.kept(at) {
+            return kept;
+        }
+        self.shared.queue.want();
         view.until(|| view.kept(at)).await
     }
 
     /// As [`Journal::durable`], blocking the thread. (Under [`Driver::Manual`] another thread
     /// must call [`Journal::step`].)
     pub fn wait_durable(&self, at: Appended) -> Kept {
+        if let Some(kept) = self.shared.view.kept(at) {
+            return kept;
+        }
+        self.shared.queue.want();
         self.shared.view.wait_kept(at)
     }
 

@@ -59,6 +59,9 @@ pub struct JournalOptions {
     pub volatile_bytes: usize,
     /// How long the writer waits before it tries a failed disk again. Default 2 s.
     pub retry_after: Duration,
+    /// How long records may lie while nobody waits for them: many are then one commit. Default
+    /// 2 ms.
+    pub linger: Duration,
     /// Who runs the commits. Default: a thread.
     pub driver: Driver,
     /// Where the time of day comes from (a segment's creation, ages).
@@ -76,6 +79,7 @@ impl Default for JournalOptions {
             recent_bytes: 4 << 20,
             volatile_bytes: 64 << 20,
             retry_after: Duration::from_secs(2),
+            linger: Duration::from_millis(2),
             driver: Driver::Thread,
             clock: Arc::new(SystemTime::now),
         }
@@ -93,6 +97,7 @@ impl fmt::Debug for JournalOptions {
             .field("recent_bytes", &self.recent_bytes)
             .field("volatile_bytes", &self.volatile_bytes)
             .field("retry_after", &self.retry_after)
+            .field("linger", &self.linger)
             .field("driver", &self.driver)
             .finish_non_exhaustive()
     }

@@ -73,6 +73,8 @@ pub(crate) struct Inner {
     queued: u64,
     /// The writer waits until this many records are queued.
     wake_at: Option<u64>,
+    /// Somebody waits until what is queued is committed.
+    wanted: bool,
     closed: bool,
 }
 
@@ -96,6 +98,7 @@ impl Queue {
                 capacity: 0,
                 queued: 0,
                 wake_at: None,
+                wanted: false,
                 closed: false,
             }),
             work: Condvar::new(),
@@ -162,11 +165,13 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the oldest group; waits for one, but not longer than `timeout`, nor once closed; and
-    /// with `gather` a little longer for company. Answers too whether the company came.
+    /// Takes the oldest group; waits for one, but not longer than `timeout`, nor once closed. It
+    /// lies up to `linger` while nobody wants it committed; and with `gather` a little longer for
+    /// company. Answers too whether the company came.
     pub(crate) fn wait(
         &self,
         timeout: Option<Duration>,
+        linger: Duration,
         gather: Option<Gather>,
     ) -> (Option<Group>, bool) {
         let mut inner = self.lock();
@@ -181,9 +186,16 @@ impl Queue {
                 Some(timeout) => self.wait_timeout(inner, timeout, waiting),
             };
         }
+        let lies = |inner: &mut Inner| inner.groups.len() == 1 && !inner.wanted && !inner.closed;
+        if lies(&mut inner) {
+            // Only a full group or a wish ends it early.
+            inner.wake_at = Some(u64::MAX);
+            inner = self.wait_timeout(inner, linger, lies);
+        }
         let mut company = false;
         if let Some(gather) = gather
             && inner.groups.len() == 1
+            && inner.wanted
         {
             inner.wake_at = Some(gather.records);
             inner = self.wait_timeout(inner, gather.within, |inner| {
@@ -207,6 +219,15 @@ impl Queue {
             .0
     }
 
+    /// Somebody waits until what is queued is committed.
+    pub(crate) fn want(&self) {
+        let mut inner = self.lock();
+        if !inner.wanted && !inner.groups.is_empty() {
+            inner.wanted = true;
+            self.work.notify_one();
+        }
+    }
+
     /// How many records are queued.
     pub(crate) fn queued(&self) -> u64 {
         self.lock().queued
@@ -222,6 +243,7 @@ impl Queue {
 impl Inner {
     pub(crate) fn take(&mut self) -> Option<Group> {
         let group = self.groups.pop_front()?;
+        self.wanted &= !self.groups.is_empty();
         self.queued -= u64::from(group.records);
         // A quarter more than last time, so that a steady flow does not reallocate.
         self.capacity =

@@ -134,12 +134,13 @@ impl Writer {
     pub(crate) fn run(mut self) {
         // However this ends, nobody may wait for it any longer.
         let _closer = Closer(self.shared.clone());
+        let linger = self.files.options.linger;
         loop {
             let timeout = self
                 .retry_at
                 .map(|at| at.saturating_duration_since(Instant::now()));
             let gather = self.pace.gather();
-            let (group, company) = self.shared.queue.wait(timeout, gather);
+            let (group, company) = self.shared.queue.wait(timeout, linger, gather);
             self.pace.waited(gather, company);
             match group {
                 Some(group) => self.take(group),
