@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Diagnose(Diagnose),
     /// Read a local journal.
     Log(Log),
+    /// Read spans of other tracing systems (OTLP, Zipkin v2, Jaeger) and show their call trees.
+    Import(Import),
     /// Be a client: a viewer's terminal.
     Receiver(Receiver),
     /// Run the load balancer with the log server and the bus hub in it.
@@ -173,6 +175,20 @@ pub(crate) struct Log {
     #[arg(long, value_name = "ID")]
     pub(crate) session: Option<SessionId>,
     /// Print JSON, an entry a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// Files of spans: OTLP as JSON (also many batches, one a line) or protobuf, Zipkin v2 JSON,
+    /// Jaeger JSON. What a file is, it says itself.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Show the trees here. (A running Selvedge takes no spans yet, so this must be given.)
+    #[arg(long, required = true)]
+    pub(crate) tree: bool,
+    /// Print JSON: `trees`, and what was left out.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -6,6 +6,7 @@ mod args;
 mod ask;
 mod base;
 mod config;
+mod import;
 mod keys;
 mod local;
 mod ports;
@@ -82,6 +83,7 @@ async fn dispatch(command: Command) -> Result<()> {
             show(args.asking.json, &diagnosis, print::diagnosis::render)
         }
         Command::Log(args) => local::log(&args.path, args.session, args.json),
+        Command::Import(args) => import::trees(&args),
         Command::Receiver(args) => match args.what {
             ReceiverCommand::Browse(args) => browse(args).await,
         },

@@ -1,0 +1,102 @@
+//! What a tree's node shows of a span.
+
+use std::sync::Arc;
+
+use selvedge_calltree::{Details, Handle, Observation, Place};
+use selvedge_entry::{Direction, Link, Outcome, Text};
+
+use crate::{Span, StatusCode, Value};
+
+/// The observation of a span that stands at `place`.
+pub(super) fn observation(
+    span: &Span,
+    handle: Handle,
+    place: Place,
+    direction: Direction,
+    ignored_hop: bool,
+    mut flags: Vec<Text>,
+) -> Observation {
+    let status = http_status(span);
+    flags.extend(span.odd.iter().cloned());
+    let details = Details {
+        attributes: span
+            .attributes
+            .iter()
+            .map(|(key, value)| (key.clone(), value.to_text()))
+            .collect(),
+        links: span
+            .links
+            .iter()
+            .map(|link| Link {
+                origin: link.origin,
+                interaction: link.id,
+            })
+            .collect(),
+        flags,
+    };
+    let failed = span.status.code == StatusCode::Error;
+    Observation {
+        handle,
+        place,
+        direction,
+        ignored_hop,
+        outcome: outcome(span, status),
+        status,
+        service: span.service.clone(),
+        host: span.host(),
+        action: span.name.clone(),
+        peer: span.attribute(&[
+            "peer.service",
+            "db.system.name",
+            "db.system",
+            "messaging.system",
+        ]),
+        peer_host: span.attribute(&[
+            "server.address",
+            "net.peer.name",
+            "net.peer.ip",
+            "peer.address",
+        ]),
+        generated: None,
+        at: span.start.unwrap_or_default(),
+        head_ns: None,
+        duration_ns: span.duration_ns,
+        work: None,
+        error: failed.then(|| error(span)).flatten(),
+        details: (details != Details::default()).then(|| Arc::new(details)),
+    }
+}
+
+fn http_status(span: &Span) -> u16 {
+    let status = span.attribute(&["http.response.status_code", "http.status_code"]);
+    let status = status.and_then(|text| text.parse().ok());
+    status
+        .filter(|status| (100..600).contains(status))
+        .unwrap_or(0)
+}
+
+/// A status of HTTP tells who is at fault; else what the span says counts.
+fn outcome(span: &Span, status: u16) -> Outcome {
+    match (span.status.code, status) {
+        (StatusCode::Error, 400..500) => Outcome::Refused,
+        (StatusCode::Error, _) => Outcome::Error,
+        _ if span.duration_ns.is_none() => Outcome::Unknown,
+        (StatusCode::Ok, _) | (_, 0) => Outcome::Ok,
+        (StatusCode::Unset, status) => Outcome::of_status(status),
+    }
+}
+
+/// The status's message, or the last exception's.
+fn error(span: &Span) -> Option<Text> {
+    let exception = || {
+        let mut exceptions = span.events.iter().rev();
+        let exception = exceptions.find(|event| &*event.name == "exception")?;
+        let named = |name: &str| {
+            let mut all = exception.attributes.iter();
+            all.find(|(key, _)| &**key == name).map(|(_, value)| value)
+        };
+        let message = named("exception.message").or_else(|| named("exception.type"));
+        message.map(Value::to_text).filter(|text| !text.is_empty())
+    };
+    span.status.message.clone().or_else(exception)
+}
