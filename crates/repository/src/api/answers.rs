@@ -100,8 +100,13 @@ pub(super) fn dependencies(
     query: &RequestQuery,
 ) -> Result<(Vec<DependencyRow>, Option<Cursor<Origin>>), ApiError> {
     let mut dependencies = Dependencies::default();
+    let mut counted = 0;
     let (_, next) = store.search(query, |found| {
-        dependencies.add(&builder(found.origin, &found.entries).tree());
+        // A search looks one request beyond its limit, to tell whether there is one.
+        if counted < query.limit {
+            dependencies.add(&builder(found.origin, &found.entries).tree());
+            counted += 1;
+        }
         Some(())
     })?;
     Ok((dependencies.rows(), next))

@@ -133,9 +133,60 @@ fn middle(bucket: u16) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
+    use selvedge_journal::testing::FaultyStorage;
+
     use super::*;
+    use crate::api::answers;
+    use crate::fixture::{self, Spec, Written};
+    use crate::query::RequestQuery;
+    use crate::store::{Store, StoreOptions};
+
+    #[test]
+    fn answers_that_go_on_count_every_request_once() {
+        let disk = Arc::new(FaultyStorage::new());
+        let store = Store::open(disk, Path::new("/r"), StoreOptions::default()).expect("opens");
+        let calls = (1..=7).flat_map(|n| {
+            let root = Spec {
+                origin: Some(n),
+                stack: vec![n],
+                at: i64::from(n),
+                ..Spec::default()
+            };
+            let call = Spec {
+                depth: 1,
+                stack: vec![n, n + 10],
+                service: 2,
+                ..root.clone()
+            };
+            [root, call]
+        });
+        let specs: Vec<Spec> = calls.collect();
+        let epoch = fixture::epoch(1, 0);
+        let records = fixture::records(epoch, None, &specs);
+        let records: Vec<_> = records.iter().map(Written::bytes).collect();
+        let stored = store.append(&fixture::server(1), epoch, 0, &records);
+        stored.expect("stored");
+
+        let mut query = RequestQuery {
+            limit: 3,
+            ..RequestQuery::default()
+        };
+        let mut calls = Vec::new();
+        loop {
+            let (rows, next) = answers::dependencies(&store, &query).expect("answers");
+            calls.push(rows.iter().map(|row| row.calls).sum::<u64>());
+            query.cursor = next;
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!(calls, [3, 3, 1]);
+    }
 
     #[test]
     fn no_values_have_no_percentile() {
