@@ -211,7 +211,11 @@ fn fault(node: &NodeView<'_>) -> Fault {
             (Some(_), None) => true,
             (None, _) => false,
         };
-        caller.outcome == Outcome::Error && longer
+        // Who was told the same failure did not give up: its own end is merely a little earlier.
+        let told = callee.outcome == Outcome::Error
+            && callee.status != 0
+            && caller.status == callee.status;
+        caller.outcome == Outcome::Error && longer && !told
     });
     match callee.outcome {
         _ if gave_up => Fault::TimedOut,

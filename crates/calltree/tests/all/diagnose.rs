@@ -206,6 +206,31 @@ fn a_call_that_timed_out_names_what_was_slow_below_it() {
 }
 
 #[test]
+fn a_caller_that_was_told_of_the_failure_did_not_give_up() {
+    let plan = Plan {
+        calls: 2,
+        fan_out: 1,
+        depth: 1,
+        ..Plan::default()
+    };
+    let world = World::new(plan, 3);
+    // The callee writes its end down a little later than its caller has the answer.
+    for (status, fault) in [(503, Fault::Failed), (0, Fault::TimedOut)] {
+        let mut entries = world.entries();
+        for (_, entry) in entries.iter_mut().filter(|(at, _)| *at == 1) {
+            let inbound = entry.direction == Direction::Inbound;
+            entry.outcome = Outcome::Error;
+            entry.status = if inbound { 503 } else { status };
+            entry.duration_ns = Some(if inbound { 5_000 } else { 4_900 });
+        }
+        let entries = entries.into_iter().map(|(_, entry)| entry).collect();
+        let builder = TreeBuilder::batch(world.origin, entries);
+        let tree = builder.tree();
+        assert_eq!(tree.diagnose().sources[0].fault, fault, "status {status}");
+    }
+}
+
+#[test]
 fn the_critical_path_of_calls_one_by_one_is_the_whole_tree_and_adds_up() {
     for seed in 0..100 {
         let (world, _) = world(seed);
