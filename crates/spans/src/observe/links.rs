@@ -129,7 +129,10 @@ fn find_parent(
             let (parent, named) = (trace[other], !span.service.is_empty());
             let own = named && parent.service == span.service;
             let rank = match (span.kind.receives(), parent.kind.sends()) {
-                (true, sends) => u8::from(!sends),
+                // A call whose receiver shares its id has been received: this is a call of that one's.
+                (true, false) if parent.shared => 0,
+                (true, true) => 1,
+                (true, false) => 2,
                 (false, sends) => 2 * u8::from(!own) + u8::from(sends),
             };
             (rank, other)

@@ -1,0 +1,8 @@
+//! Spans from outside: what is read, what is refused, and the trees that they make.
+
+mod bad_input;
+mod encode;
+mod observe;
+mod properties;
+mod real;
+mod state;

@@ -1,0 +1,127 @@
+//! Trees of ordinary spans whose services carry our `sv` member in the trace state: what a hop's
+//! process received stands on all of its spans, so lost services' places are known (E2).
+
+use selvedge_calltree::{Evidence, TreeBuilder};
+use selvedge_identity::{Origin, RequestIdentifier, Shape, StackId, carrier};
+use selvedge_spans::{Kind, Span, observe};
+
+use crate::observe::{id, lines, span};
+
+/// A chain of services, each calling the next: a SERVER and a CLIENT span of each, with the trace
+/// state that its process received. `ignoring`: services that pass the state on unchanged.
+fn chain(length: u64, ignoring: &[u64]) -> Vec<Span> {
+    let origin = Origin::from_random([9; 16]);
+    let shape = Shape::default();
+    let mut identifier: Option<RequestIdentifier> = None;
+    let mut received: Option<String> = None;
+    let mut spans = Vec::new();
+    for at in 0..length {
+        let service = format!("s{at}");
+        let (server, client) = (0x10 * at + 1, 0x10 * at + 2);
+        let parent = if at == 0 { 0 } else { 0x10 * (at - 1) + 2 };
+        for (kind, own, parent) in [
+            (Kind::Server, server, parent),
+            (Kind::Client, client, server),
+        ] {
+            let mut span = span(&service, kind, own << 40, parent << 40);
+            span.trace_state = received.as_deref().map(Into::into);
+            spans.push(span);
+        }
+        if !ignoring.contains(&at) {
+            let own = id(client << 40);
+            // The first has received nothing: it knows its own call only.
+            let alone = || RequestIdentifier::from_parts(origin, 1, 6, &[StackId::of(own, 4)]);
+            let next = match &identifier {
+                Some(identifier) => identifier.advance(own, shape),
+                None => alone().expect("a good identifier"),
+            };
+            let injected = carrier::inject(&next, own, 1, Some("other=1"));
+            received = Some(injected.tracestate);
+            identifier = Some(next);
+        }
+    }
+    spans
+}
+
+fn without(mut spans: Vec<Span>, services: &[&str]) -> Vec<Span> {
+    spans.retain(|span| !services.contains(&&*span.service));
+    spans
+}
+
+#[test]
+fn services_whose_spans_are_lost_are_bridged() {
+    let all = chain(7, &[]);
+    let whole = observe(&all);
+    assert_eq!(lines(&whole).len(), 8);
+    let broken = observe(&without(all, &["s2", "s3", "s4"]));
+    let (origin, observations) = broken.requests.iter().next().expect("a trace");
+    let builder = TreeBuilder::batch(*origin, observations.clone());
+    let tree = builder.tree();
+    let shown: Vec<(usize, u32, Evidence)> = tree
+        .preorder()
+        .map(|(indent, node)| (indent, node.depth(), node.evidence()))
+        .collect();
+    let expected = [
+        Evidence::Observed,
+        Evidence::Observed,
+        // s1 called s2; s2's call of s3 and s3's of s4 nobody recorded; s5 received s4's.
+        Evidence::OneSided,
+        Evidence::Inferred,
+        Evidence::Inferred,
+        Evidence::OneSided,
+        Evidence::Observed,
+        Evidence::OneSided,
+    ];
+    let expected: Vec<_> = (0..8)
+        .zip(expected)
+        .map(|(at, e)| (at, at as u32, e))
+        .collect();
+    assert_eq!(shown, expected, "{:?}", lines(&broken));
+}
+
+#[test]
+fn a_client_span_alone_tells_where_its_process_stood() {
+    let mut spans = without(chain(5, &[]), &["s1", "s2"]);
+    // The process's own SERVER span is lost, too.
+    spans.retain(|span| !(&*span.service == "s3" && span.kind == Kind::Server));
+    let observed = observe(&spans);
+    let (origin, observations) = observed.requests.iter().next().expect("a trace");
+    let builder = TreeBuilder::batch(*origin, observations.clone());
+    let tree = builder.tree();
+    assert_eq!(tree.tops().len(), 1, "{:?}", lines(&observed));
+    assert_eq!(tree.len(), 6);
+}
+
+#[test]
+fn a_hop_that_adds_nothing_is_seen_and_costs_no_edge_of_the_whole() {
+    let spans = chain(5, &[2]);
+    let observed = observe(&spans);
+    let (origin, observations) = observed.requests.iter().next().expect("a trace");
+    let builder = TreeBuilder::batch(*origin, observations.clone());
+    let tree = builder.tree();
+    assert!(tree.is_complete());
+    let marked: Vec<_> = tree
+        .nodes()
+        .filter(|node| node.inbound().is_some_and(|inbound| inbound.ignored_hop))
+        .filter_map(|node| node.service().cloned())
+        .collect();
+    assert_eq!(marked.iter().map(|s| &**s).collect::<Vec<_>>(), ["s3"]);
+}
+
+#[test]
+fn a_damaged_member_is_not_believed() {
+    let mut spans = without(chain(4, &[]), &["s1"]);
+    for span in &mut spans {
+        if let Some(state) = &span.trace_state {
+            span.trace_state = Some(state.replacen("sv=1", "sv=1z", 1).into());
+        }
+    }
+    let observed = observe(&spans);
+    let all = observed.requests.values().flatten();
+    let loose = all.filter(|o| {
+        o.details
+            .iter()
+            .any(|d| d.flags.iter().any(|f| &**f == "depth_unknown"))
+    });
+    assert_eq!(loose.count(), 4);
+}
