@@ -5,6 +5,7 @@ mod bodies;
 mod diagnosis;
 mod disk;
 mod fabric;
+mod import;
 mod network;
 mod ordering;
 mod processes;
