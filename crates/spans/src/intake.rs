@@ -4,12 +4,13 @@
 //! partial success asks. Only an input that cannot be taken apart at all is an error.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use selvedge_entry::{Text, Timestamp};
 use selvedge_identity::{Interaction, Origin};
 use thiserror::Error;
 
-use crate::{Attributes, Span};
+use crate::{Attributes, Resource, Scope, Span};
 
 /// The longest input that is read at once, in bytes.
 pub const INPUT_BYTES_MAX: usize = 256 << 20;
@@ -131,13 +132,7 @@ fn checked(span: Span) -> Result<Span, Refusal> {
     if span.parent == Some(span.id) {
         return Err(Refusal::SelfParent);
     }
-    let parts = [
-        span.attributes.len(),
-        span.events.len(),
-        span.links.len(),
-        span.resource.attributes.len(),
-        span.scope.attributes.len(),
-    ];
+    let parts = [span.attributes.len(), span.events.len(), span.links.len()];
     let inner = span.events.iter().map(|event| event.attributes.len());
     let linked = span.links.iter().map(|link| link.attributes.len());
     if parts
@@ -155,13 +150,6 @@ fn checked(span: Span) -> Result<Span, Refusal> {
 }
 
 fn longest(span: &Span) -> usize {
-    let of = |attributes: &Attributes| {
-        let each = attributes
-            .iter()
-            .map(|(key, value)| key.len().max(value.longest()));
-        each.max().unwrap_or(0)
-    };
-    let optional = |text: &Option<Text>| text.as_ref().map_or(0, |text| text.len());
     let events = span
         .events
         .iter()
@@ -172,22 +160,84 @@ fn longest(span: &Span) -> usize {
         .map(|link| optional(&link.trace_state).max(of(&link.attributes)));
     [
         span.name.len(),
-        span.service.len(),
         optional(&span.trace_state),
         optional(&span.status.message),
         of(&span.attributes),
-        of(&span.resource.attributes),
-        optional(&span.resource.schema_url),
-        of(&span.scope.attributes),
-        span.scope.name.len(),
-        span.scope.version.len(),
-        optional(&span.scope.schema_url),
     ]
     .into_iter()
     .chain(events)
     .chain(links)
     .max()
     .unwrap_or(0)
+}
+
+fn of(attributes: &Attributes) -> usize {
+    let each = attributes.iter();
+    let each = each.map(|(key, value)| key.len().max(value.longest()));
+    each.max().unwrap_or(0)
+}
+
+fn optional(text: &Option<Text>) -> usize {
+    text.as_ref().map_or(0, |text| text.len())
+}
+
+/// Makes the spans of one resource and scope. These are looked through once, however many spans
+/// they have.
+#[derive(Clone)]
+pub(crate) struct Maker {
+    resource: Arc<Resource>,
+    scope: Arc<Scope>,
+    service: Text,
+    host: Text,
+    /// Whether resource and scope are within their bounds.
+    fit: Result<(), Refusal>,
+}
+
+impl Maker {
+    pub(crate) fn new(resource: Resource) -> Self {
+        let (service, host) = resource.names();
+        let longest = of(&resource.attributes).max(optional(&resource.schema_url));
+        Self {
+            fit: fits(resource.attributes.len(), longest),
+            resource: Arc::new(resource),
+            scope: Arc::default(),
+            service,
+            host,
+        }
+    }
+
+    /// The same resource's, of this scope.
+    pub(crate) fn of_scope(&self, scope: Scope) -> Self {
+        let texts = [
+            of(&scope.attributes),
+            scope.name.len(),
+            scope.version.len(),
+            optional(&scope.schema_url),
+        ];
+        let longest = texts.into_iter().max().unwrap_or(0);
+        Self {
+            fit: self.fit.and(fits(scope.attributes.len(), longest)),
+            scope: Arc::new(scope),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn span(&self, origin: Origin, id: Interaction) -> Result<Span, Refusal> {
+        self.fit?;
+        let mut span = Span::new(origin, id, Arc::default(), self.scope.clone());
+        span.resource = self.resource.clone();
+        span.service = self.service.clone();
+        span.host = self.host.clone();
+        Ok(span)
+    }
+}
+
+fn fits(parts: usize, longest: usize) -> Result<(), Refusal> {
+    match () {
+        () if parts > PARTS_MAX => Err(Refusal::TooManyParts),
+        () if longest > TEXT_BYTES_MAX => Err(Refusal::OversizedText),
+        () => Ok(()),
+    }
 }
 
 /// A trace id of 16 bytes.

@@ -9,12 +9,11 @@
 //! and marked `text_id`, because a trace that is shown is of more use than a refusal.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use selvedge_identity::{Interaction, Origin};
 use serde_json::Value as Json;
 
-use crate::intake::{self, Intake, Refusal, SpanError};
+use crate::intake::{self, Intake, Maker, Refusal, SpanError};
 use crate::json::{self, Object, count, list, microseconds, number, object, text, whole};
 use crate::span::{
     Attributes, Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode, find,
@@ -52,7 +51,7 @@ pub(crate) fn batch(intake: &mut Intake, value: &Json) -> Result<(), SpanError> 
                 .ok_or(Refusal::Malformed)
                 .and_then(resource);
             let resource = resource.map_err(|_| format("a process is none"))?;
-            processes.insert(id.as_str(), Arc::new(resource));
+            processes.insert(id.as_str(), Maker::new(resource));
         }
         for span in spans {
             intake.take(read_span(span, &processes));
@@ -71,16 +70,18 @@ fn resource(process: &Object) -> Result<Resource, Refusal> {
     })
 }
 
-fn read_span(span: &Json, processes: &HashMap<&str, Arc<Resource>>) -> Result<Span, Refusal> {
+fn read_span(span: &Json, processes: &HashMap<&str, Maker>) -> Result<Span, Refusal> {
     let given = span.as_object().ok_or(Refusal::Malformed)?;
     let trace = text(given, "traceID")?;
     let (origin, short, text_origin) = origin(trace)?;
     let (id, text_id) = interaction(text(given, "spanID")?)?;
-    let resource = match object(given, "process")? {
-        Some(process) => Arc::new(resource(process)?),
+    let maker = match object(given, "process")? {
+        Some(process) => Maker::new(resource(process)?),
         None => {
             let process = processes.get(text(given, "processID")?);
-            process.cloned().unwrap_or_default()
+            process
+                .cloned()
+                .unwrap_or_else(|| Maker::new(Resource::default()))
         }
     };
     let attributes = tags(given, "tags")?;
@@ -89,12 +90,12 @@ fn read_span(span: &Json, processes: &HashMap<&str, Arc<Resource>>) -> Result<Sp
             .map(Value::to_text)
             .unwrap_or_default()
     };
-    let scope = Arc::new(Scope {
+    let maker = maker.of_scope(Scope {
         name: of("otel.scope.name"),
         version: of("otel.scope.version"),
         ..Scope::default()
     });
-    let mut span = Span::new(origin, id, resource, scope);
+    let mut span = maker.span(origin, id)?;
     span.name = text(given, "operationName")?.into();
     span.kind = Kind::of_name(&of("span.kind"));
     span.flags = count(given, "flags")?;

@@ -132,6 +132,28 @@ pub struct Resource {
     pub schema_url: Option<Text>,
 }
 
+impl Resource {
+    /// Its service and its host.
+    pub(crate) fn names(&self) -> (Text, Text) {
+        const HOSTS: [&str; 7] = [
+            "host.name",
+            "hostname",
+            "k8s.pod.name",
+            "container.id",
+            "service.instance.id",
+            "net.host.ip",
+            "ip",
+        ];
+        let service = text(&self.attributes, "service.name").unwrap_or_default();
+        let host = HOSTS
+            .iter()
+            .filter_map(|name| text(&self.attributes, name))
+            .find(|host| !["", "localhost", "127.0.0.1", "::1"].contains(&&**host));
+        let host = host.unwrap_or_else(|| service.clone());
+        (service, host)
+    }
+}
+
 /// The library that recorded spans.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope {
@@ -158,6 +180,9 @@ pub struct Span {
     pub kind: Kind,
     /// The service that recorded it; empty where none is named.
     pub service: Text,
+    /// The host it ran on, as its resource names it; else its service, whose spans are then taken
+    /// to share one clock.
+    pub host: Text,
     /// The span it was made in.
     pub parent: Option<Interaction>,
     /// Zipkin: its id is the caller's span's too.
@@ -203,12 +228,13 @@ impl Span {
         resource: Arc<Resource>,
         scope: Arc<Scope>,
     ) -> Self {
-        let service = text(&resource.attributes, "service.name").unwrap_or_default();
+        let (service, host) = resource.names();
         Self {
             origin,
             id,
             kind: Kind::default(),
             service,
+            host,
             parent: None,
             shared: false,
             start: None,
@@ -227,26 +253,6 @@ impl Span {
             scope,
             odd: Vec::new(),
         }
-    }
-
-    /// The host it ran on, as its resource names it; else its service, whose spans are then taken
-    /// to share one clock.
-    #[must_use]
-    pub fn host(&self) -> Text {
-        const NAMES: [&str; 7] = [
-            "host.name",
-            "hostname",
-            "k8s.pod.name",
-            "container.id",
-            "service.instance.id",
-            "net.host.ip",
-            "ip",
-        ];
-        NAMES
-            .iter()
-            .filter_map(|name| text(&self.resource.attributes, name))
-            .find(|host| !["", "localhost", "127.0.0.1", "::1"].contains(&&**host))
-            .unwrap_or_else(|| self.service.clone())
     }
 
     /// Adds a link. One whose ids are wrong costs only itself, and `odd` says so.

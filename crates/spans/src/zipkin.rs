@@ -8,14 +8,13 @@
 //! What has no place in OTLP's model becomes attributes by the names of OpenTelemetry's
 //! translator: `peer.service`, `net.peer.ip`, `net.host.ip`, `zipkin.debug`.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 use selvedge_entry::Text;
 use serde_json::Value as Json;
 
-use crate::intake::{self, Intake, Refusal, SpanError};
+use crate::intake::{self, Intake, Maker, PARTS_MAX, Refusal, SpanError};
 use crate::json::{self, Object, flag, list, microseconds, number, object, text};
 use crate::span::{Attributes, Event, Kind, Resource, Span, Status, StatusCode, find};
 use crate::value::Value;
@@ -59,7 +58,7 @@ fn read_span(span: &Json) -> Result<Span, Refusal> {
     if let Some(local) = object(given, "localEndpoint")? {
         endpoint(&mut resource.attributes, local, "service.name", "net.host")?;
     }
-    let mut span = Span::new(origin, id, Arc::new(resource), Arc::default());
+    let mut span = Maker::new(resource).span(origin, id)?;
     span.parent = json::parent(text(given, "parentId")?)?;
     span.name = text(given, "name")?.into();
     span.kind = Kind::of_name(text(given, "kind")?);
@@ -148,29 +147,28 @@ fn endpoint(
     Ok(())
 }
 
+/// Spans of one id that are looked at for parts of each other, and parts that one span may come in:
+/// more is somebody's malice, and stays as it came.
+const SIDES_MAX: usize = 64;
+const PARTS_OF_ONE: u32 = 64;
+
 /// Merges parts of one span, and marks receiving sides that share their caller's id.
 fn merged(spans: Vec<Span>) -> Vec<Span> {
     let mut groups: HashMap<_, Vec<usize>> = HashMap::with_capacity(spans.len());
     let mut kept: Vec<Span> = Vec::with_capacity(spans.len());
+    let mut parts: Vec<u32> = Vec::with_capacity(spans.len());
     for span in spans {
-        match groups.entry((span.origin, span.id)) {
-            Entry::Vacant(group) => {
-                group.insert(vec![kept.len()]);
-                kept.push(span);
+        let group = groups.entry((span.origin, span.id)).or_default();
+        let mut near = group.iter().copied().take(SIDES_MAX);
+        match near.find(|&at| parts[at] < PARTS_OF_ONE && are_parts(&kept[at], &span)) {
+            Some(at) => {
+                merge(&mut kept[at], span);
+                parts[at] += 1;
             }
-            Entry::Occupied(mut group) => {
-                let twin = group
-                    .get()
-                    .iter()
-                    .copied()
-                    .find(|&at| are_parts(&kept[at], &span));
-                match twin {
-                    Some(at) => merge(&mut kept[at], span),
-                    None => {
-                        group.get_mut().push(kept.len());
-                        kept.push(span);
-                    }
-                }
+            None => {
+                group.push(kept.len());
+                kept.push(span);
+                parts.push(1);
             }
         }
     }
@@ -191,12 +189,23 @@ fn are_parts(a: &Span, b: &Span) -> bool {
     }
     let kind = |span: &Span| (span.kind != Kind::Unspecified).then_some(span.kind);
     let service = |span: &Span| (!span.service.is_empty()).then(|| span.service.clone());
-    let later = a.start.is_none() || b.start.is_none() || a == b;
+    let later = a.start.is_none() || b.start.is_none();
+    let small = a.attributes.len() + b.attributes.len() <= PARTS_MAX
+        && a.events.len() + b.events.len() <= PARTS_MAX;
     later
+        && small
         && agree(kind(a), kind(b))
         && agree(service(a), service(b))
         && agree(a.duration_ns, b.duration_ns)
         && agree(a.parent, b.parent)
+}
+
+/// Adds what is not there yet.
+fn add_new<T: Eq + Hash>(to: &mut Vec<T>, from: Vec<T>) {
+    let known: HashSet<&T> = to.iter().collect();
+    let new = from.into_iter().filter(|one| !known.contains(one));
+    let new: Vec<T> = new.collect();
+    to.extend(new);
 }
 
 fn merge(into: &mut Span, part: Span) {
@@ -209,26 +218,15 @@ fn merge(into: &mut Span, part: Span) {
     }
     if into.service.is_empty() || into.resource.attributes.len() < part.resource.attributes.len() {
         into.service = part.service;
+        into.host = part.host;
         into.resource = part.resource;
     }
     into.shared |= part.shared;
     into.parent = into.parent.or(part.parent);
     into.start = into.start.or(part.start);
     into.duration_ns = into.duration_ns.or(part.duration_ns);
-    for (key, value) in part.attributes {
-        let known = into
-            .attributes
-            .iter()
-            .any(|(k, v)| *k == key && *v == value);
-        if !known {
-            into.attributes.push((key, value));
-        }
-    }
-    for event in part.events {
-        if !into.events.contains(&event) {
-            into.events.push(event);
-        }
-    }
+    add_new(&mut into.attributes, part.attributes);
+    add_new(&mut into.events, part.events);
     if into.status.code == StatusCode::Unset {
         into.status = part.status;
     }

@@ -43,7 +43,7 @@ pub(super) fn observation(
         outcome: outcome(span, status),
         status,
         service: span.service.clone(),
-        host: span.host(),
+        host: span.host.clone(),
         action: span.name.clone(),
         peer: span.attribute(&[
             "peer.service",

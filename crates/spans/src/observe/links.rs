@@ -40,11 +40,8 @@ impl Family {
         for (at, span) in trace.iter().enumerate() {
             by_id.entry(span.id).or_default().push(at);
         }
-        let parents = (0..trace.len())
-            .map(|at| find_parent(trace, &by_id, at))
-            .collect();
         let mut family = Self {
-            parents,
+            parents: find_parents(trace),
             roles: Vec::new(),
             order: Vec::with_capacity(trace.len()),
             twins: twins(trace),
@@ -107,41 +104,67 @@ impl Family {
     }
 }
 
-/// Spans of one id: of a call's two sides the caller's is the receiver's parent; the receiver's is
-/// the parent of what its service did, and the caller's of what its own service did.
-fn find_parent(
-    trace: &[&Span],
-    by_id: &HashMap<Interaction, Vec<usize>>,
-    at: usize,
-) -> Option<usize> {
-    let span = trace[at];
-    if span.kind.receives() {
-        let mut sides = by_id[&span.id].iter().copied();
-        let caller = sides.find(|&other| trace[other].kind.sends());
-        if caller.is_some() {
-            return caller;
+/// The first spans of an id, or of an id within a service, that somebody may be a child of. Looked
+/// up, because somebody may send a million spans of one id.
+#[derive(Clone, Copy, Default)]
+struct Sides {
+    /// It makes a call.
+    makes: Option<usize>,
+    /// It makes none.
+    other: Option<usize>,
+    /// It receives a call whose id is its own.
+    shared: Option<usize>,
+}
+
+impl Sides {
+    fn add(&mut self, span: &Span, at: usize) {
+        let side = match span.kind.sends() {
+            true => &mut self.makes,
+            false => &mut self.other,
+        };
+        side.get_or_insert(at);
+        if span.shared && !span.kind.sends() {
+            self.shared.get_or_insert(at);
         }
     }
-    let candidates = by_id.get(&span.parent?)?.iter().copied();
-    candidates
-        .filter(|&other| other != at)
-        .min_by_key(|&other| {
-            let (parent, named) = (trace[other], !span.service.is_empty());
-            let own = named && parent.service == span.service;
-            let rank = match (span.kind.receives(), parent.kind.sends()) {
-                // A call whose receiver shares its id has been received: this is a call of that one's.
-                (true, false) if parent.shared => 0,
-                (true, true) => 1,
-                (true, false) => 2,
-                (false, sends) => 2 * u8::from(!own) + u8::from(sends),
-            };
-            (rank, other)
-        })
+}
+
+/// Each span's parent, as far as it is here.
+///
+/// Of a call's two sides with one id, the caller's is the receiver's parent. The receiver's is the
+/// parent of what its service did, and the caller's of what its own service did. A call whose
+/// receiver shares its id has been received: another that names it as its parent is a call of that
+/// receiver's.
+fn find_parents(trace: &[&Span]) -> Vec<Option<usize>> {
+    let mut all: HashMap<Interaction, Sides> = HashMap::with_capacity(trace.len());
+    let mut own: HashMap<(Interaction, &str), Sides> = HashMap::with_capacity(trace.len());
+    for (at, span) in trace.iter().enumerate() {
+        all.entry(span.id).or_default().add(span, at);
+        if !span.service.is_empty() {
+            let own = own.entry((span.id, &*span.service)).or_default();
+            own.add(span, at);
+        }
+    }
+    let parent = |span: &&Span| {
+        let receives = span.kind.receives();
+        let caller = all.get(&span.id).and_then(|sides| sides.makes);
+        if receives && caller.is_some() {
+            return caller;
+        }
+        let id = span.parent?;
+        let sides = all.get(&id).copied().unwrap_or_default();
+        if receives {
+            return sides.shared.or(sides.makes).or(sides.other);
+        }
+        let own = own.get(&(id, &*span.service)).copied().unwrap_or_default();
+        own.other.or(own.makes).or(sides.other).or(sides.makes)
+    };
+    trace.iter().map(parent).collect()
 }
 
 /// Spans of one id, kind, service and host that differ otherwise.
 fn twins(trace: &[&Span]) -> Vec<bool> {
-    let identity = |span: &Span| (span.id, span.kind, span.service.clone(), span.host());
+    let identity = |span: &Span| (span.id, span.kind, span.service.clone(), span.host.clone());
     let mut counts: HashMap<_, u32> = HashMap::with_capacity(trace.len());
     for span in trace {
         *counts.entry(identity(span)).or_default() += 1;

@@ -2,12 +2,10 @@
 //!
 //! Limit: the JSON parser may round a floating-point number of many digits in its last bit.
 
-use std::sync::Arc;
-
 use selvedge_entry::Text;
 use serde_json::Value as Json;
 
-use crate::intake::{self, Intake, Refusal, SpanError};
+use crate::intake::{self, Intake, Maker, Refusal, SpanError};
 use crate::json::{self, Object, count, list, number, object, some_text, text};
 use crate::span::{Attributes, Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode};
 use crate::value::{NESTING_MAX, Value};
@@ -54,7 +52,7 @@ fn resource_spans(intake: &mut Intake, spans: &Object) -> Result<(), Refusal> {
         resource.attributes = attributes(given)?;
         resource.dropped_attributes = count(given, "droppedAttributesCount")?;
     }
-    let resource = Arc::new(resource);
+    let maker = Maker::new(resource);
     for spans in list(spans, "scopeSpans")? {
         let spans = spans.as_object().ok_or(Refusal::Malformed)?;
         let mut scope = Scope {
@@ -67,20 +65,20 @@ fn resource_spans(intake: &mut Intake, spans: &Object) -> Result<(), Refusal> {
             scope.attributes = attributes(given)?;
             scope.dropped_attributes = count(given, "droppedAttributesCount")?;
         }
-        let scope = Arc::new(scope);
+        let maker = maker.of_scope(scope);
         for span in list(spans, "spans")? {
-            intake.take(read_span(span, &resource, &scope));
+            intake.take(read_span(span, &maker));
         }
     }
     Ok(())
 }
 
-fn read_span(span: &Json, resource: &Arc<Resource>, scope: &Arc<Scope>) -> Result<Span, Refusal> {
+fn read_span(span: &Json, maker: &Maker) -> Result<Span, Refusal> {
     let given = span.as_object().ok_or(Refusal::Malformed)?;
     let origin = exact::<16>(text(given, "traceId")?)?;
     let id = exact::<8>(text(given, "spanId")?)?;
     let (origin, id) = (intake::origin(&origin)?, intake::interaction(&id)?);
-    let mut span = Span::new(origin, id, resource.clone(), scope.clone());
+    let mut span = maker.span(origin, id)?;
     span.parent = match text(given, "parentSpanId")? {
         "" => None,
         parent => intake::parent(&exact::<8>(parent)?)?,

@@ -1,10 +1,8 @@
 //! OTLP as protobuf: an `ExportTraceServiceRequest`, or a `TracesData` of the same encoding.
 
-use std::sync::Arc;
-
 use selvedge_entry::Text;
 
-use crate::intake::{self, Intake, Refusal, SpanError, check_length};
+use crate::intake::{self, Intake, Maker, Refusal, SpanError, check_length};
 use crate::protobuf::{Broken, Field, Fields};
 use crate::span::{Attributes, Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode};
 use crate::value::{NESTING_MAX, Value};
@@ -51,11 +49,11 @@ fn resource_spans(intake: &mut Intake, message: Fields<'_>) -> Result<(), Broken
             _ => {}
         }
     }
-    let resource = Arc::new(resource);
+    let maker = Maker::new(resource);
     let mut fields = message;
     while let Some((number, field)) = fields.next()? {
         if number == 2 {
-            scope_spans(intake, field.message()?, &resource)?;
+            scope_spans(intake, field.message()?, &maker)?;
         }
     }
     Ok(())
@@ -72,11 +70,7 @@ fn read_resource(resource: &mut Resource, mut fields: Fields<'_>) -> Result<(), 
     Ok(())
 }
 
-fn scope_spans(
-    intake: &mut Intake,
-    message: Fields<'_>,
-    resource: &Arc<Resource>,
-) -> Result<(), Broken> {
+fn scope_spans(intake: &mut Intake, message: Fields<'_>, maker: &Maker) -> Result<(), Broken> {
     let mut scope = Scope::default();
     let mut fields = message;
     while let Some((number, field)) = fields.next()? {
@@ -86,12 +80,12 @@ fn scope_spans(
             _ => {}
         }
     }
-    let scope = Arc::new(scope);
+    let maker = maker.of_scope(scope);
     let mut fields = message;
     while let Some((number, field)) = fields.next()? {
         if number == 2 {
             let span = field.message().map_err(Refusal::from);
-            intake.take(span.and_then(|fields| read_span(fields, resource, &scope)));
+            intake.take(span.and_then(|fields| read_span(fields, &maker)));
         }
     }
     Ok(())
@@ -110,11 +104,7 @@ fn read_scope(scope: &mut Scope, mut fields: Fields<'_>) -> Result<(), Broken> {
     Ok(())
 }
 
-fn read_span(
-    message: Fields<'_>,
-    resource: &Arc<Resource>,
-    scope: &Arc<Scope>,
-) -> Result<Span, Refusal> {
+fn read_span(message: Fields<'_>, maker: &Maker) -> Result<Span, Refusal> {
     // The ids first: without them nothing else is worth keeping.
     let (mut origin, mut id): (&[u8], &[u8]) = (&[], &[]);
     let mut fields = message;
@@ -126,7 +116,7 @@ fn read_span(
         }
     }
     let (origin, id) = (intake::origin(origin)?, intake::interaction(id)?);
-    let mut span = Span::new(origin, id, resource.clone(), scope.clone());
+    let mut span = maker.span(origin, id)?;
     let (mut start, mut end) = (0, 0);
     let mut fields = message;
     while let Some((number, field)) = fields.next()? {

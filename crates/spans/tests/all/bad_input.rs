@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use selvedge_calltree::TreeBuilder;
 use selvedge_identity::{Interaction, Origin};
 use selvedge_spans::{
-    PARTS_MAX, Refusal, Span, SpanError, TEXT_BYTES_MAX, Value, jaeger, otlp, read, zipkin,
+    PARTS_MAX, Refusal, Span, SpanError, TEXT_BYTES_MAX, Value, jaeger, observe, otlp, read, zipkin,
 };
 use serde_json::{Value as Json, json};
 
@@ -226,7 +227,7 @@ fn jaeger_tags_become_what_otlp_has_a_place_for() {
     let intake = jaeger::from_json(export.to_string().as_bytes()).expect("readable");
     let span = &intake.spans[0];
     assert_eq!(&*span.service, "shop");
-    assert_eq!(&*span.host(), "h1");
+    assert_eq!(&*span.host, "h1");
     assert!(span.kind.receives());
     assert_eq!(
         span.parent.map(|id| id.to_string()).as_deref(),
@@ -256,4 +257,32 @@ fn what_is_no_span_file_is_said_so() {
         read(br#"{"resourceSpans": 7}"#),
         Err(SpanError::Format { .. })
     ));
+}
+
+/// A million comparisons would not be felt, a thousand million would: this test would then stand
+/// out by its time.
+#[test]
+fn very_many_spans_of_one_id_cost_no_quadratic_work() {
+    let count = 30_000;
+    let mut spans = Vec::new();
+    for n in 0..count {
+        let service = format!("s{}", n % 1000);
+        let kind = if n % 2 == 0 { "SERVER" } else { "CONSUMER" };
+        spans.push(
+            json!({"traceId": "1", "id": "2", "kind": kind, "timestamp": n + 1,
+            "localEndpoint": {"serviceName": service}}),
+        );
+        spans.push(
+            json!({"traceId": "1", "id": format!("{:x}", n + 3), "parentId": "2",
+            "kind": "CLIENT", "timestamp": 1, "localEndpoint": {"serviceName": service}}),
+        );
+    }
+    let input = Json::Array(spans).to_string();
+    let intake = zipkin::from_json(input.as_bytes()).expect("readable");
+    assert_eq!(intake.spans.len(), 2 * count);
+    let observed = observe(&intake.spans);
+    let (origin, observations) = observed.requests.into_iter().next().expect("a trace");
+    let builder = TreeBuilder::batch(origin, observations);
+    assert_eq!(builder.len(), 2 * count);
+    assert_eq!(builder.tree().len(), count + 1);
 }
