@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use axum::Router;
 use axum::routing::get;
 use selvedge_bus::Hub;
+use selvedge_journal::JournalState;
 use selvedge_node::Node;
 use selvedge_repository::AdminExtras;
 use tokio::net::TcpListener;
@@ -81,65 +82,88 @@ impl Metrics {
     }
 
     fn render(&self) -> String {
-        let mut out = String::new();
-        let mut rows: Vec<(&str, &str, String, u64)> = Vec::new();
+        let mut rows = Vec::new();
         for node in &self.nodes {
-            let server = format!("server=\"{}\"", node.server());
-            for (name, value) in node.metrics().counts().named() {
-                rows.push(("node", name, server.clone(), value));
-            }
-            let memory = node.memory().counts();
-            for (name, value) in [
-                ("memory_entries", memory.entries as u64),
-                ("memory_sessions", memory.sessions as u64),
-                ("memory_bytes", memory.bytes as u64),
-                ("memory_evicted", memory.evicted),
-                ("memory_duplicates", memory.duplicates),
-                ("memory_lost", memory.lost),
-                ("memory_unreadable", memory.unreadable),
-            ] {
-                rows.push(("node", name, server.clone(), value));
-            }
-            let journal = node.journal().counters();
-            let volatile = !matches!(
-                node.journal().state(),
-                selvedge_journal::JournalState::Durable
-            );
-            for (name, value) in [
-                ("records", journal.records),
-                ("commits", journal.commits),
-                ("bytes", journal.bytes),
-                ("volatile", u64::from(volatile)),
-                ("volatile_records", journal.volatile_records),
-                ("volatile_lost", journal.volatile_lost),
-                ("failures", journal.failures),
-                ("segments", journal.segments),
-            ] {
-                rows.push(("journal", name, server.clone(), value));
-            }
+            node_rows(node, &mut rows);
         }
         if let Some(hub) = &self.hub {
             for (name, value) in hub.metrics().named() {
-                rows.push(("bus", name, String::new(), value));
+                let gauge = ["links", "subscriptions"].contains(&name);
+                rows.push(Row::new("bus", name, gauge, None, value));
             }
         }
-        rows.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
-        let mut last = (String::new(), String::new());
-        for (part, name, labels, value) in rows {
-            if last != (part.to_owned(), name.to_owned()) {
-                let _ = writeln!(out, "# TYPE selvedge_{part}_{name} untyped");
-                last = (part.to_owned(), name.to_owned());
-            }
-            let labels = if labels.is_empty() {
-                labels
-            } else {
-                format!("{{{labels}}}")
-            };
-            let _ = writeln!(out, "selvedge_{part}_{name}{labels} {value}");
-        }
+        let mut out = text(rows);
         for more in &self.more {
             out.push_str(&more());
         }
         out
     }
+}
+
+/// One value of a metric.
+struct Row {
+    name: String,
+    gauge: bool,
+    server: Option<String>,
+    value: u64,
+}
+
+impl Row {
+    fn new(part: &str, name: &str, gauge: bool, node: Option<&Node>, value: u64) -> Self {
+        let total = if gauge { "" } else { "_total" };
+        Self {
+            name: format!("selvedge_{part}_{name}{total}"),
+            gauge,
+            server: node.map(|node| node.server().to_string()),
+            value,
+        }
+    }
+}
+
+fn node_rows(node: &Node, rows: &mut Vec<Row>) {
+    let mut add = |part, name, gauge, value| {
+        rows.push(Row::new(part, name, gauge, Some(node), value));
+    };
+    for (name, value) in node.metrics().counts().named() {
+        add("node", name, false, value);
+    }
+    let memory = node.memory().counts();
+    add("memory", "entries", true, memory.entries as u64);
+    add("memory", "sessions", true, memory.sessions as u64);
+    add("memory", "bytes", true, memory.bytes as u64);
+    add("memory", "evicted", false, memory.evicted);
+    add("memory", "duplicates", false, memory.duplicates);
+    add("memory", "lost", false, memory.lost);
+    add("memory", "unreadable", false, memory.unreadable);
+    let journal = node.journal().counters();
+    let durable = matches!(node.journal().state(), JournalState::Durable);
+    add("journal", "volatile", true, u64::from(!durable));
+    add("journal", "segments", true, journal.segments);
+    add("journal", "records", false, journal.records);
+    add("journal", "commits", false, journal.commits);
+    add("journal", "bytes", false, journal.bytes);
+    add(
+        "journal",
+        "volatile_records",
+        false,
+        journal.volatile_records,
+    );
+    add("journal", "volatile_lost", false, journal.volatile_lost);
+    add("journal", "failures", false, journal.failures);
+}
+
+/// Prometheus' text form: the rows of one metric together, below its type.
+fn text(mut rows: Vec<Row>) -> String {
+    rows.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut out = String::new();
+    for group in rows.chunk_by(|a, b| a.name == b.name) {
+        let kind = if group[0].gauge { "gauge" } else { "counter" };
+        let _ = writeln!(out, "# TYPE {} {kind}", group[0].name);
+        for row in group {
+            let server = row.server.as_ref();
+            let label = server.map_or_else(String::new, |s| format!("{{server=\"{s}\"}}"));
+            let _ = writeln!(out, "{}{label} {}", row.name, row.value);
+        }
+    }
+    out
 }
