@@ -1,9 +1,13 @@
-//! How an identifier rides in a request (D5): as HTTP headers.
+//! How an identifier rides in a request (D5): as HTTP headers; as pairs of a message's or a
+//! gRPC call's metadata ([`metadata`]), which have the same names and values.
 //!
 //! It rides twice: in the native header, and in W3C Trace Context (E2), so that services that
 //! only speak OpenTelemetry carry it too. What comes in may be damaged, forged, half there or in
 //! disagreement; [`extract`] makes of it one identifier to continue, or none, and says what was
 //! wrong. It never fails: a request with bad headers is served as a new root.
+
+pub mod b3;
+pub mod metadata;
 
 use crate::w3c::{FLAGS_KNOWN, TraceState, sv, trim};
 use crate::{
@@ -62,6 +66,11 @@ pub struct Extracted {
     pub tracestate_fault: bool,
     /// `traceparent` was there and malformed.
     pub traceparent_fault: bool,
+    /// What B3 headers said beside their ids, for [`b3::inject`] to write back the same; `None`
+    /// where there were none, or a `traceparent` took their place.
+    pub b3: Option<b3::Form>,
+    /// B3 headers were there and malformed.
+    pub b3_fault: bool,
     /// Native header and `traceparent` disagreed; the native one won.
     pub disagree: bool,
     /// A hop between passed `sv` on without adding itself: `sv`'s newest id is not the parent-id.
@@ -88,7 +97,21 @@ pub const FLAGS_OF_ROOT: u8 = FLAGS_KNOWN;
 /// - `traceparent` alone gives a stack of its parent-id at depth 1, also a lower bound.
 #[must_use]
 pub fn extract(headers: Headers<'_>, continued: bool, shape: Shape) -> Extracted {
-    extract_by(headers, continued, shape, |value| {
+    extract_wrapped(headers, b3::Headers::default(), continued, shape)
+}
+
+/// As [`extract`], where B3 headers may have come too (D15). They are read only where there is no
+/// valid `traceparent`, and then stand in its place, so that one who speaks both is not taken for
+/// two. They have no `sv` member: without the native header the stack is their span id, and
+/// before it the parent span's where it is told; the depth is 1, a lower bound.
+#[must_use]
+pub fn extract_wrapped(
+    headers: Headers<'_>,
+    b3: b3::Headers<'_>,
+    continued: bool,
+    shape: Shape,
+) -> Extracted {
+    extract_by(headers, b3, continued, shape, |value| {
         Ok((RequestIdentifier::parse(value)?, false))
     })
 }
@@ -99,6 +122,7 @@ pub fn extract(headers: Headers<'_>, continued: bool, shape: Shape) -> Extracted
 pub fn extract_correcting(headers: Headers<'_>, continued: bool, shape: Shape) -> Extracted {
     extract_by(
         headers,
+        b3::Headers::default(),
         continued,
         shape,
         RequestIdentifier::parse_correcting,
@@ -107,6 +131,7 @@ pub fn extract_correcting(headers: Headers<'_>, continued: bool, shape: Shape) -
 
 fn extract_by(
     headers: Headers<'_>,
+    b3: b3::Headers<'_>,
     continued: bool,
     shape: Shape,
     parse: impl Fn(&[u8]) -> Result<(RequestIdentifier, bool), IdentifierError>,
@@ -119,9 +144,15 @@ fn extract_by(
         .traceparent
         .map(|value| TraceParent::parse(trim(value)));
     out.traceparent_fault = matches!(parent, Some(Err(_)));
-    let parent = parent.and_then(Result::ok);
+    let traceparent = parent.and_then(Result::ok);
+    let wrapped = match traceparent {
+        Some(_) => b3::Context::default(),
+        None => b3::read(b3, &mut out),
+    };
+    let parent = traceparent.or(wrapped.parent);
     if !continued {
         out.link = parent;
+        out.b3 = None;
         return out;
     }
 
@@ -137,14 +168,14 @@ fn extract_by(
         None => None,
     };
     // The specification: without a valid traceparent, tracestate is not looked at.
-    let state = parent.and(headers.tracestate).map(TraceState::parse);
+    let state = traceparent.and(headers.tracestate).map(TraceState::parse);
     out.tracestate_fault = state == Some(None);
     let state = state.flatten().unwrap_or_default();
 
     match (native, parent) {
         (Some(native), parent) => continue_native(&mut out, native, parent, &state),
-        (None, Some(parent)) => continue_parent(&mut out, parent, &state, shape),
-        (None, None) => {}
+        (None, Some(parent)) => continue_parent(&mut out, parent, wrapped.before, &state, shape),
+        (None, None) => out.flags = out.b3.map_or(FLAGS_OF_ROOT, b3::Form::flags_of_root),
     }
     out
 }
@@ -174,8 +205,15 @@ fn continue_native(
     out.identifier = Some(native);
 }
 
-/// Only Trace Context is there.
-fn continue_parent(out: &mut Extracted, parent: TraceParent, state: &TraceState<'_>, shape: Shape) {
+/// Only Trace Context or B3 is there. `before`: the interaction before the parent's, which B3 may
+/// tell.
+fn continue_parent(
+    out: &mut Extracted,
+    parent: TraceParent,
+    before: Option<Interaction>,
+    state: &TraceState<'_>,
+    shape: Shape,
+) {
     out.flags = parent.flags;
     out.interaction = Some(parent.interaction);
     out.tracestate = state.passed_on();
@@ -202,9 +240,14 @@ fn continue_parent(out: &mut Extracted, parent: TraceParent, state: &TraceState<
             }
         })
         .or_else(|| {
-            let own = StackId::of(parent.interaction, shape.width);
             let k = shape.k.clamp(1, STACK_MAX as u8);
-            RequestIdentifier::from_parts(parent.origin, 1, k, &[own])
+            let own = StackId::of(parent.interaction, shape.width);
+            match before.map(|before| StackId::of(before, shape.width)) {
+                Some(before) if k > 1 => {
+                    RequestIdentifier::from_parts(parent.origin, 1, k, &[before, own])
+                }
+                _ => RequestIdentifier::from_parts(parent.origin, 1, k, &[own]),
+            }
         });
 }
 

@@ -1,12 +1,13 @@
 //! The worked examples in `docs/formats/` are what the crate writes and reads.
 
-use selvedge_identity::carrier::{self, Headers};
+use selvedge_identity::carrier::{self, Headers, b3, metadata};
 use selvedge_identity::{
     ClientId, Epoch, Head, Interaction, KeyRing, Origin, Position, RequestIdentifier, ServerName,
     SessionToken, Shape,
 };
 
 const IDENTIFIER_PAGE: &str = include_str!("../../../docs/formats/request-identifier.md");
+const CARRIERS_PAGE: &str = include_str!("../../../docs/formats/carriers.md");
 const TOKEN_PAGE: &str = include_str!("../../../docs/formats/session-token.md");
 
 #[track_caller]
@@ -64,6 +65,18 @@ fn the_identifier_of_the_page() {
         &[id.stack()[0], id.own().cut(narrow.width)],
     );
     stands_in(IDENTIFIER_PAGE, &format!("`{}`", mixed.unwrap().encode()));
+}
+
+#[test]
+fn the_carriers_of_the_page() {
+    let (id, own) = identifier();
+    let before = Interaction::parse(b"22222222aabbccdd").unwrap();
+    let form = b3::Form::of_flags(3);
+    let out = b3::inject(&id, own, Some(before), form);
+    stands_in(CARRIERS_PAGE, &format!("b3: {}\n", out.single));
+    metadata::inject_b3(&out, |key, value| {
+        stands_in(CARRIERS_PAGE, &format!("{key}: {value}\n"));
+    });
 }
 
 fn keys() -> KeyRing {

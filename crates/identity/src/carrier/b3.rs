@@ -1,0 +1,281 @@
+//! B3 headers, for systems that identify requests as Zipkin does (D15): in one header `b3`, or
+//! in several that begin with `x-b3-`.
+//!
+//! They say what `traceparent` says, with three differences. A trace id may have 64 bits: it is
+//! read with zeros before it, and written back with 64. The sampling decision may be left open or
+//! be "debug". And the interaction before this one (the parent span) may be told, which gives the
+//! stack a second id. There is no room for a longer stack or for a depth.
+//!
+//! Read strictly, as nothing checks these values: where one of them is not of its form, all are
+//! refused. Drawn in `docs/formats/carriers.md`.
+
+use arrayvec::ArrayString;
+
+use super::{Extracted, FLAGS_OF_ROOT};
+use crate::w3c::trim;
+use crate::wire::{parse_hex, push_hex};
+use crate::{Interaction, Origin, RequestIdentifier, TraceParent};
+
+/// All in one header.
+pub const B3: &str = "b3";
+/// The trace id: our origin.
+pub const TRACE_ID: &str = "x-b3-traceid";
+/// The span id: our interaction.
+pub const SPAN_ID: &str = "x-b3-spanid";
+/// The interaction before it.
+pub const PARENT_SPAN_ID: &str = "x-b3-parentspanid";
+/// The sampling decision.
+pub const SAMPLED: &str = "x-b3-sampled";
+/// `1`: debug.
+pub const FLAGS: &str = "x-b3-flags";
+
+/// The B3 headers of one inbound request, as they came. [`Self::single`] wins where it is whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Headers<'a> {
+    /// `b3`.
+    pub single: Option<&'a [u8]>,
+    /// `x-b3-traceid`.
+    pub trace_id: Option<&'a [u8]>,
+    /// `x-b3-spanid`.
+    pub span_id: Option<&'a [u8]>,
+    /// `x-b3-parentspanid`.
+    pub parent_span_id: Option<&'a [u8]>,
+    /// `x-b3-sampled`.
+    pub sampled: Option<&'a [u8]>,
+    /// `x-b3-flags`.
+    pub flags: Option<&'a [u8]>,
+}
+
+/// Whether a request is to be recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sampling {
+    /// Not decided: the receiver does.
+    #[default]
+    Deferred,
+    /// It is not.
+    Denied,
+    /// It is.
+    Accepted,
+    /// It is, and every later sampler shall keep it.
+    Debug,
+}
+
+/// What B3 headers say beside their ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Form {
+    /// The sampling decision.
+    pub sampling: Sampling,
+    /// The trace id came with 64 bits and is written back so.
+    pub short_origin: bool,
+}
+
+impl Form {
+    /// The form of a request whose trace flags are `flags`, where no B3 headers came in.
+    #[must_use]
+    pub fn of_flags(flags: u8) -> Self {
+        Self {
+            sampling: if flags & 1 == 1 {
+                Sampling::Accepted
+            } else {
+                Sampling::Denied
+            },
+            short_origin: false,
+        }
+    }
+
+    /// Trace flags of the same decision. One left open is ours, and we record. Whether a strange
+    /// origin is random is not known.
+    fn flags(self) -> u8 {
+        u8::from(self.sampling != Sampling::Denied)
+    }
+
+    /// Trace flags of a new root under this decision: its origin is our own.
+    pub(super) fn flags_of_root(self) -> u8 {
+        FLAGS_OF_ROOT & !1 | self.flags()
+    }
+}
+
+/// What B3 headers say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Context {
+    /// Trace id, span id and flags.
+    pub(super) parent: Option<TraceParent>,
+    /// The parent span, if told.
+    pub(super) before: Option<Interaction>,
+    form: Form,
+}
+
+/// Reads the headers, and notes in `out` their form, and whether they were malformed. A malformed
+/// `b3` does not keep whole `x-b3-` headers from being read.
+pub(super) fn read(headers: Headers<'_>, out: &mut Extracted) -> Context {
+    let forms = [
+        headers.single.map(|value| read_single(trim(value))),
+        read_multi(headers),
+    ];
+    out.b3_fault = forms.contains(&Some(None));
+    let Some(context) = forms.into_iter().flatten().flatten().next() else {
+        return Context::default();
+    };
+    out.b3 = Some(context.form);
+    context
+}
+
+/// `<trace>-<span>[-<sampling>][-<parent>]`, or the sampling alone.
+fn read_single(value: &[u8]) -> Option<Context> {
+    if let &[sampling] = value {
+        return context(None, None, sampling_of(sampling)?);
+    }
+    let mut parts = value.split(|&b| b == b'-');
+    let ids = Some((parts.next()?, parts.next()?));
+    let (sampling, parent) = match (parts.next(), parts.next(), parts.next()) {
+        (None, _, _) => (Sampling::Deferred, None),
+        (Some(&[sampling]), parent, None) => (sampling_of(sampling)?, parent),
+        // Some tracers leave out an open decision before the parent.
+        (Some(parent), None, _) => (Sampling::Deferred, Some(parent)),
+        _ => return None,
+    };
+    context(ids, parent, sampling)
+}
+
+fn sampling_of(character: u8) -> Option<Sampling> {
+    match character {
+        b'0' => Some(Sampling::Denied),
+        b'1' => Some(Sampling::Accepted),
+        b'd' => Some(Sampling::Debug),
+        _ => None,
+    }
+}
+
+/// Reads the `x-b3-` headers: `None` if there are none, `Some(None)` if they are malformed.
+fn read_multi(headers: Headers<'_>) -> Option<Option<Context>> {
+    let [trace_id, span_id, parent, sampled, flags] = [
+        headers.trace_id,
+        headers.span_id,
+        headers.parent_span_id,
+        headers.sampled,
+        headers.flags,
+    ]
+    .map(|value| value.map(trim));
+    trace_id.or(span_id).or(parent).or(sampled).or(flags)?;
+    let ids = match (trace_id, span_id) {
+        (Some(trace_id), Some(span_id)) => Some((trace_id, span_id)),
+        (None, None) if parent.is_none() => None,
+        _ => return Some(None),
+    };
+    // B3 asks to ignore any other value of the flags.
+    let sampling = if flags == Some(b"1") {
+        Sampling::Debug
+    } else {
+        match sampled {
+            None => Sampling::Deferred,
+            // Words: of tracers from before B3 was written down.
+            Some(b"1" | b"true") => Sampling::Accepted,
+            Some(b"0" | b"false") => Sampling::Denied,
+            Some(_) => return Some(None),
+        }
+    };
+    Some(context(ids, parent, sampling))
+}
+
+fn context(
+    ids: Option<(&[u8], &[u8])>,
+    before: Option<&[u8]>,
+    sampling: Sampling,
+) -> Option<Context> {
+    let mut form = Form {
+        sampling,
+        short_origin: false,
+    };
+    let Some((trace_id, span_id)) = ids else {
+        return Some(Context {
+            form,
+            ..Context::default()
+        });
+    };
+    form.short_origin = trace_id.len() == 16;
+    let interaction = Interaction::parse(span_id).ok()?;
+    let before = before.map(Interaction::parse).transpose().ok()?;
+    Some(Context {
+        parent: Some(TraceParent {
+            origin: origin(trace_id)?,
+            interaction,
+            flags: form.flags(),
+        }),
+        // Some tracers name a root as its own parent.
+        before: before.filter(|before| *before != interaction),
+        form,
+    })
+}
+
+/// A trace id of 128 bits, or of 64 with zeros before it.
+fn origin(text: &[u8]) -> Option<Origin> {
+    let mut bytes = [0; Origin::LENGTH];
+    let start = if text.len() == 16 { 8 } else { 0 };
+    parse_hex(text, &mut bytes[start..])?;
+    Origin::from_bytes(bytes)
+}
+
+/// The B3 header values of an outbound request; write [`Self::single`] or the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Injected {
+    /// `b3`.
+    pub single: ArrayString<68>,
+    /// `x-b3-traceid`.
+    pub trace_id: ArrayString<32>,
+    /// `x-b3-spanid`.
+    pub span_id: ArrayString<16>,
+    /// `x-b3-parentspanid`.
+    pub parent_span_id: Option<ArrayString<16>>,
+    /// `x-b3-sampled`; with debug only [`Self::flags`] is written.
+    pub sampled: Option<&'static str>,
+    /// `x-b3-flags`.
+    pub flags: Option<&'static str>,
+}
+
+/// Writes the B3 headers of an outbound request whose identifier is `identifier` and whose whole
+/// interaction id is `interaction`. `before`: the interaction that it is made for, where its whole
+/// id is known. `form`: what came in ([`Extracted::b3`]), else [`Form::of_flags`]. An origin that
+/// does not fit in 64 bits is written with 128 whatever the form says.
+#[must_use]
+pub fn inject(
+    identifier: &RequestIdentifier,
+    interaction: Interaction,
+    before: Option<Interaction>,
+    form: Form,
+) -> Injected {
+    let origin = identifier.origin();
+    let mut trace_id = ArrayString::new();
+    match origin.as_bytes() {
+        [0, 0, 0, 0, 0, 0, 0, 0, low @ ..] if form.short_origin => push_hex(&mut trace_id, low),
+        whole => push_hex(&mut trace_id, whole),
+    }
+    let span_id = interaction.text();
+    let parent_span_id = before.map(|before| before.text());
+    let (letter, sampled, flags) = match form.sampling {
+        Sampling::Deferred => (None, None, None),
+        Sampling::Denied => (Some("0"), Some("0"), None),
+        Sampling::Accepted => (Some("1"), Some("1"), None),
+        Sampling::Debug => (Some("d"), None, Some("1")),
+    };
+    let mut single = ArrayString::new();
+    single.push_str(&trace_id);
+    single.push('-');
+    single.push_str(&span_id);
+    if let Some(letter) = letter {
+        single.push('-');
+        single.push_str(letter);
+        // Only behind a decision: the form has no place for it elsewhere.
+        if let Some(before) = &parent_span_id {
+            single.push('-');
+            single.push_str(before);
+        }
+    }
+    Injected {
+        single,
+        trace_id,
+        span_id,
+        parent_span_id,
+        sampled,
+        flags,
+    }
+}
