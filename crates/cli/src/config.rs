@@ -155,6 +155,10 @@ pub(crate) struct JournalSection {
     pub(crate) durability: DurabilityName,
     /// Bytes of one file.
     pub(crate) segment_bytes: u64,
+    /// Age of one file.
+    pub(crate) segment_age_s: u64,
+    /// How long records may lie while nobody waits for them.
+    pub(crate) linger_ms: u64,
     /// Bytes that are kept at least; 0 keeps everything.
     pub(crate) retain_bytes: u64,
 }
@@ -174,9 +178,12 @@ pub(crate) enum DurabilityName {
 
 impl Default for JournalSection {
     fn default() -> Self {
+        let options = JournalOptions::default();
         Self {
             durability: DurabilityName::default(),
-            segment_bytes: JournalOptions::default().segment_bytes,
+            segment_bytes: options.segment_bytes,
+            segment_age_s: options.segment_age.as_secs(),
+            linger_ms: options.linger.as_millis() as u64,
             retain_bytes: 0,
         }
     }
@@ -191,6 +198,8 @@ impl JournalSection {
                 DurabilityName::Memory => Durability::Memory,
             },
             segment_bytes: self.segment_bytes,
+            segment_age: Duration::from_secs(self.segment_age_s),
+            linger: Duration::from_millis(self.linger_ms),
             retain: Retain {
                 bytes: (self.retain_bytes > 0).then_some(self.retain_bytes),
                 ..Retain::default()
