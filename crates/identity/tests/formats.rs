@@ -1,6 +1,6 @@
 //! The worked examples in `docs/formats/` are what the crate writes and reads.
 
-use selvedge_identity::carrier::{self, Headers, b3, metadata};
+use selvedge_identity::carrier::{self, Headers, b3, metadata, soap};
 use selvedge_identity::{
     ClientId, Epoch, Head, Interaction, KeyRing, Origin, Position, RequestIdentifier, ServerName,
     SessionToken, Shape,
@@ -77,6 +77,11 @@ fn the_carriers_of_the_page() {
     metadata::inject_b3(&out, |key, value| {
         stands_in(CARRIERS_PAGE, &format!("{key}: {value}\n"));
     });
+
+    let envelope = b"<soap:Envelope xmlns:soap=\"http://www.w3.org/2003/05/soap-envelope\">\
+        <soap:Body/></soap:Envelope>";
+    let written = String::from_utf8(soap::write(envelope, &id).unwrap()).unwrap();
+    stands_in(CARRIERS_PAGE, &format!("\n{written}\n"));
 }
 
 fn keys() -> KeyRing {
