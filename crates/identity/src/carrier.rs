@@ -1,6 +1,7 @@
 //! How an identifier rides in a request (D5): as HTTP headers; as pairs of a message's or a
 //! gRPC call's metadata ([`metadata`]), which have the same names and values; in a SOAP header
-//! ([`soap`]). Wrapped for systems of other forms ([`b3`], D15).
+//! ([`soap`]); beside it as a message of its own ([`separate`]); or by [`reference`](mod@reference).
+//! Wrapped for systems of other forms ([`b3`], D15).
 //!
 //! It rides twice: in the native header, and in W3C Trace Context (E2), so that services that
 //! only speak OpenTelemetry carry it too. What comes in may be damaged, forged, half there or in
@@ -9,6 +10,8 @@
 
 pub mod b3;
 pub mod metadata;
+pub mod reference;
+pub mod separate;
 pub mod soap;
 
 use crate::w3c::{FLAGS_KNOWN, TraceState, sv, trim};
