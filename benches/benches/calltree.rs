@@ -62,6 +62,15 @@ fn main() {
                 rate(single),
                 rate(sort)
             );
+            let ratio = |time: Duration| sort.as_secs_f64() / time.as_secs_f64();
+            println!(
+                "| tree building, {label}: entries/s in a batch; one by one | {}; {} | plain sort {} | {:.2}; {:.2} |",
+                rate(batch),
+                rate(single),
+                rate(sort),
+                ratio(batch),
+                ratio(single)
+            );
         }
     }
 }
