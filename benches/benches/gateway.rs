@@ -314,7 +314,7 @@ fn gateway(
     headers: &Option<String>,
     origin: SocketAddr,
 ) -> Subject {
-    let mut command = selvedge(folder, durability, name);
+    let mut command = program();
     command.args([
         "gateway",
         "--bus-listen",
@@ -338,18 +338,16 @@ fn sidecar(
     headers: &Option<String>,
     origin: SocketAddr,
 ) -> Subject {
-    let mut command = selvedge(folder, durability, name);
+    let mut command = program();
     command.args(["sidecar", "--name", "bench", "--bus", "127.0.0.1:1"]);
     command.args(["--listen", "127.0.0.1:0", "--egress", "127.0.0.1:0"]);
     command.args(["--upstream", &format!("http://{origin}")]);
     serving(folder, command, durability, name, headers)
 }
 
-fn selvedge(_folder: &Path, _durability: &str, _name: &str) -> Command {
-    Command::new(built(
-        &["--package", "selvedge-cli", "--bin", "selvedge"],
-        "selvedge",
-    ))
+fn program() -> Command {
+    let args = ["--package", "selvedge-cli", "--bin", "selvedge"];
+    Command::new(built(&args, "selvedge"))
 }
 
 /// Starts a role of the program, and waits until it says where it serves.
