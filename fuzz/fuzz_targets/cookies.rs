@@ -14,6 +14,9 @@ fuzz_target!(|bytes: &[u8]| {
         };
         assert!(Ours::read([rest.as_slice()]).is_empty());
         assert_eq!(without_ours(&rest).as_deref(), Some(rest.as_slice()));
-        assert!(rest.len() <= field.len() * 2, "at most a space for each semicolon");
+        assert!(
+            rest.len() <= field.len() * 2,
+            "at most a space for each semicolon"
+        );
     }
 });

@@ -50,6 +50,9 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let request = Request::get(uri).body(Body::empty()).expect("a request");
     let router = API.router.clone();
-    let answer = API.runtime.block_on(router.oneshot(request)).expect("infallible");
+    let answer = API
+        .runtime
+        .block_on(router.oneshot(request))
+        .expect("infallible");
     assert!(answer.status().as_u16() < 500, "{answer:?}");
 });

@@ -26,7 +26,16 @@ pub(crate) fn fuzz(rest: &[String]) -> Result<()> {
     for target in targets {
         eprintln!("== fuzz {target} for {length} s");
         let mut command = Command::new("cargo");
-        command.args(["+nightly", "fuzz", "run", &target, "--"]);
+        command.args(["+nightly", "fuzz", "run", &target]);
+        // New inputs go to the first folder; the second is in the repository.
+        let corpus = root().join("fuzz/corpus").join(&target);
+        std::fs::create_dir_all(&corpus).with_context(|| corpus.display().to_string())?;
+        command.arg(corpus);
+        let seeds = root().join("fuzz/seeds").join(&target);
+        if seeds.is_dir() {
+            command.arg(seeds);
+        }
+        command.arg("--");
         command.arg(format!("-max_total_time={length}"));
         // One artifact of a crash is enough, and memory is bounded whatever the input.
         command.args(["-rss_limit_mb=2048", "-timeout=10", "-print_final_stats=1"]);

@@ -44,3 +44,4 @@ pub use counts::SidecarCounts;
 pub use error::SidecarError;
 pub use options::SidecarOptions;
 pub use running::{RunningSidecar, Sidecar};
+pub use target::Target;

@@ -12,18 +12,21 @@ const CLIENTS_MAX: usize = 256;
 
 /// A place to send requests to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub struct Target {
     /// The service's name: of its route, else its host.
-    pub(crate) peer: String,
+    pub peer: String,
     /// `host:port`.
-    pub(crate) address: String,
+    pub address: String,
     /// What comes before every path; empty, or begins with a slash and does not end with one.
-    pub(crate) prefix: String,
+    pub prefix: String,
 }
 
 impl Target {
     /// Reads an `http://host[:port][/prefix]`.
-    pub(crate) fn parse(peer: Option<&str>, url: &str) -> Result<Self, &'static str> {
+    ///
+    /// # Errors
+    /// What is wrong with it, as the end of a sentence.
+    pub fn parse(peer: Option<&str>, url: &str) -> Result<Self, &'static str> {
         let rest = match url.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
             Some(_) => return Err("only http can be called"),
@@ -40,7 +43,10 @@ impl Target {
     }
 
     /// Of a `host[:port]`.
-    pub(crate) fn of_authority(
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn of_authority(
         peer: Option<&str>,
         authority: &str,
         prefix: &str,
