@@ -10,7 +10,7 @@ use selvedge_identity::{
 };
 use smallvec::SmallVec;
 
-use crate::exchange::{Begun, Role, request_fields};
+use crate::exchange::{Begun, Role, action_name, request_fields};
 use crate::metrics::{add, count};
 use crate::wait::{Waited, wait};
 use crate::{Exchange, Node};
@@ -28,12 +28,15 @@ pub struct Inbound<'a> {
     pub headers: carrier::Headers<'a>,
     /// `selvedge-caller`.
     pub caller: Option<&'a str>,
-    /// The method.
+    /// The method; empty where the path alone says what is done (a gRPC call).
     pub method: &'a str,
     /// The request target's path and query.
     pub path: &'a str,
     /// Where it came from.
     pub peer: Option<IpAddr>,
+    /// Its identifiers are continued wherever it came from: who hands it in vouches for it, as
+    /// for a queue that only this fleet writes to.
+    pub vouched: bool,
     /// When it was received, on this node's clock.
     pub received: Timestamp,
     /// Kept headers and fields, beside method and path.
@@ -153,14 +156,14 @@ impl Node {
     }
 
     fn inbound_opening(&self, inbound: &Inbound<'_>, flags: Vec<Text>) -> (Opening, Extracted) {
-        let continued = self.trusts(inbound.peer);
+        let continued = inbound.vouched || self.trusts(inbound.peer);
         let mut headers = inbound.headers;
         if !continued {
             headers.request = None;
         }
         let mut extracted = carrier::extract(headers, continued, self.shape());
         let path = self.keep().path(inbound.path);
-        let action = format!("{} {}", inbound.method, path);
+        let action = action_name(inbound.method, path);
         let mut opening = self.opening(Direction::Inbound, &action);
         opening.at = inbound.received;
         opening.flags = flags;

@@ -33,6 +33,7 @@ pub(crate) async fn take(node: &Node, parts: &Parts, peer: Option<IpAddr>) -> Ex
         peer,
         received: node.now(),
         request: kept_headers(node.keep(), headers),
+        ..Inbound::default()
     })
     .await
 }

@@ -93,6 +93,7 @@ async fn take(node: &Node, head: &RequestHead, peer: IpAddr) -> Exchange {
         peer: Some(peer),
         received: node.now(),
         request: kept_fields(node.keep(), fields),
+        ..Inbound::default()
     })
     .await
 }

@@ -12,15 +12,15 @@ mod outbound;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use selvedge_entry::{Closing, Data, Effect, Entry, Fields, Opening, Outcome, Record};
+use selvedge_entry::{Closing, Data, Effect, Entry, Fields, Link, Opening, Outcome, Record};
 use selvedge_identity::{ClientId, Head, Interaction, RequestIdentifier, SessionId, SessionToken};
 use selvedge_journal::Appended;
 use smallvec::SmallVec;
 
 pub use self::action::Action;
 use self::actions::Actions;
-pub(crate) use self::outbound::request_fields;
 pub use self::outbound::{Outbound, OutboundHeaders};
+pub(crate) use self::outbound::{action_name, request_fields};
 use crate::Node;
 
 /// An inbound request that is being handled. Clones are the same request.
@@ -225,6 +225,14 @@ impl Exchange {
     pub fn flag(&self, flag: &str) {
         if let Stage::Unwritten(opening) = &mut self.inner.lock().stage {
             opening.flags.push(crate::text(flag));
+        }
+    }
+
+    /// Adds a related context, if the opening is not written yet: what caused this request beside
+    /// its parent, as each message of a batch does.
+    pub fn link(&self, link: Link) {
+        if let Stage::Unwritten(opening) = &mut self.inner.lock().stage {
+            opening.links.push(link);
         }
     }
 

@@ -54,7 +54,7 @@ impl Outbound {
         let interaction = Interaction::from_random(node.random());
         let identifier = exchange.identifier.advance(interaction, node.shape());
         let path = node.keep().path(path);
-        let mut opening: Opening = node.opening(Direction::Outbound, &format!("{method} {path}"));
+        let mut opening: Opening = node.opening(Direction::Outbound, &action_name(method, path));
         opening.request.fields = request_fields(method, path);
         opening.service = exchange.service.clone();
         opening.session = exchange.session;
@@ -154,12 +154,20 @@ impl Outbound {
     }
 }
 
-/// Method and path, as entries name them.
+/// Method and path, as entries name them. A call without a method has none.
 pub(crate) fn request_fields(method: &str, path: &str) -> Fields {
-    vec![
-        (crate::text("method"), crate::text(method)),
-        (crate::text("path"), path.into()),
-    ]
+    let method = (!method.is_empty()).then(|| (crate::text("method"), crate::text(method)));
+    let path = (crate::text("path"), path.into());
+    method.into_iter().chain([path]).collect()
+}
+
+/// What is done: `POST /orders`; without a method the path, bare of its slash, as gRPC writes
+/// `shop.Catalogue/Price`.
+pub(crate) fn action_name(method: &str, path: &str) -> String {
+    match method {
+        "" => path.strip_prefix('/').unwrap_or(path).to_owned(),
+        method => format!("{method} {path}"),
+    }
 }
 
 impl Drop for Outbound {
