@@ -13,9 +13,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use selvedge_identity::{Epoch, Position, ServerName};
 
-use crate::{Batch, BusError, Event, Extent, SourceError};
+use crate::{Batch, BusError, Event, Extent, Found, SourceError, Terms};
 
 /// A bus: the back-end network.
 #[async_trait]
@@ -37,6 +38,14 @@ pub trait Bus: Send + Sync + 'static {
     /// # Errors
     /// When the bus is stopped or full.
     async fn subscribe(&self, request: Subscribe) -> Result<Subscription, BusError>;
+
+    /// Asks the owner of `server`'s journal for records of it, whatever was reported so far. The
+    /// bus does not look into the question: it is for [`Source::find`].
+    ///
+    /// # Errors
+    /// [`BusError::Absent`] if the server is not on the bus, [`BusError::Unanswered`] if it does
+    /// not answer or cannot; trying again later may help with both.
+    async fn ask(&self, server: &ServerName, question: Bytes) -> Result<Found, BusError>;
 }
 
 /// The owner's side of one journal on the bus.
@@ -51,6 +60,14 @@ pub trait Publisher: Send + Sync {
     /// # Errors
     /// A batch of another journal, a lost ownership, a stopped bus.
     async fn announce(&self, batch: Batch) -> Result<(), BusError>;
+
+    /// Lets subscribers who report go on up to `end` (exclusive) of `epoch`, where the source's
+    /// [`Terms`] hold them back. [`Source::reported`] says so from before this call on: while the
+    /// hub is away that is all, and it is told on its return.
+    ///
+    /// # Errors
+    /// A lost ownership, a stopped bus.
+    async fn report(&self, epoch: Epoch, end: u64) -> Result<(), BusError>;
 }
 
 /// What subscribers who need more than the bus keeps are served from: a journal, at its owner.
@@ -74,6 +91,26 @@ pub trait Source: Send + Sync + 'static {
         from: u64,
         bytes_max: usize,
     ) -> Result<SourceRead, SourceError>;
+
+    /// How the journal is handed out; the same for as long as it is on the bus.
+    fn terms(&self) -> Terms {
+        Terms::default()
+    }
+
+    /// How far subscribers who report may go, if [`Source::terms`] hold them back: an epoch, and
+    /// the sequence after the last record. `None`: nothing was reported yet.
+    fn reported(&self) -> Option<(Epoch, u64)> {
+        None
+    }
+
+    /// Answers a question of [`Bus::ask`], a page at a time, of bounded size and time.
+    ///
+    /// # Errors
+    /// When it cannot read just now, or does not understand the question.
+    async fn find(&self, question: Bytes) -> Result<Found, SourceError> {
+        let _ = question;
+        Err(SourceError("this owner answers no questions".to_owned()))
+    }
 }
 
 /// What a [`Source`] found.
@@ -112,6 +149,9 @@ pub struct Subscribe {
     pub start: Start,
     /// A journal not to be delivered at all: usually the subscriber's own.
     pub skip: Option<ServerName>,
+    /// It keeps what it gets for good and answers for it, as the repository does: it gets each
+    /// journal as the owner's [`Terms`] say. Others get what is announced.
+    pub reports: bool,
 }
 
 impl Subscribe {
@@ -137,6 +177,13 @@ impl Subscribe {
     #[must_use]
     pub fn skip(mut self, server: ServerName) -> Self {
         self.skip = Some(server);
+        self
+    }
+
+    /// Gets each journal as its owner reports it.
+    #[must_use]
+    pub fn reports(mut self) -> Self {
+        self.reports = true;
         self
     }
 

@@ -64,6 +64,20 @@ pub enum BusError {
         /// The bound.
         limit: usize,
     },
+    /// Nobody on the bus owns this journal now.
+    #[error("server {server} is not on the bus")]
+    Absent {
+        /// The server.
+        server: ServerName,
+    },
+    /// The owner of a journal did not answer a question; trying again later may help.
+    #[error("server {server} did not answer: {reason}")]
+    Unanswered {
+        /// The server.
+        server: ServerName,
+        /// What went wrong.
+        reason: String,
+    },
     /// The bus was stopped.
     #[error("the bus is stopped")]
     Closed,

@@ -2,7 +2,7 @@
 
 use selvedge_identity::{Epoch, ServerName};
 
-use crate::Batch;
+use crate::{Batch, Terms};
 
 /// One delivery. Batches and gaps of one journal come in the journal's order and never overlap on
 /// one subscription of one hub; after a reconnection or with another implementation records may
@@ -31,6 +31,8 @@ pub enum Event {
         server: ServerName,
         /// The epoch it writes now.
         epoch: Epoch,
+        /// How it hands out its journal.
+        terms: Terms,
     },
     /// The journal's owner left the bus. What it announced before may still be delivered.
     Left {

@@ -9,6 +9,7 @@ mod error;
 mod event;
 mod hub;
 mod metrics;
+mod reporting;
 mod tcp;
 pub mod testing;
 
@@ -18,6 +19,7 @@ pub use error::{BusError, SourceError};
 pub use event::Event;
 pub use hub::{Hub, HubOptions};
 pub use metrics::{HubMetrics, JournalStatus};
+pub use reporting::{Found, ReportMode, Terms};
 pub use tcp::{Dial, LinkOptions, LinkStream, TcpBus, TcpBusMetrics};
 #[doc(hidden)]
 pub use tcp::{fuzz_body, fuzz_frame};

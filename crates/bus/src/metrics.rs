@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use selvedge_identity::{Epoch, ServerName};
 
+use crate::Terms;
+
 macro_rules! counters {
     ($($(#[$meta:meta])* $name:ident),* $(,)?) => {
         /// The hub's counters, all since its start unless they say "now".
@@ -40,6 +42,8 @@ counters! {
     delivered,
     /// Records of these that were read from the owner instead of the ring.
     refilled,
+    /// Questions that owners were asked.
+    questions,
     /// Gap events.
     gaps,
     /// Times that a subscriber that had kept up fell behind the ring.
@@ -88,6 +92,8 @@ pub struct JournalStatus {
     /// Its epochs in the order of writing, each with the sequence after its last known record;
     /// the last is the one being written.
     pub epochs: Vec<(Epoch, u64)>,
+    /// How its owner hands it out, now or when it was last present.
+    pub terms: Terms,
     /// Bytes of recent records that the hub holds.
     pub ring_bytes: usize,
 }

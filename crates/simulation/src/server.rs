@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use selvedge_bus::{
-    Bus, BusError, Dial, LinkStream, Publisher, Source, Subscribe, Subscription, TcpBus,
+    Bus, BusError, Dial, Found, LinkStream, Publisher, Source, Subscribe, Subscription, TcpBus,
 };
 use selvedge_identity::ServerName;
 use selvedge_journal::testing::{Crash, FaultyStorage};
@@ -254,5 +255,9 @@ impl Bus for Leaky {
     async fn subscribe(&self, request: Subscribe) -> Result<Subscription, BusError> {
         let subscription = self.0.subscribe(request).await?;
         Ok(Subscription::new(Box::new(Leaking::new(subscription))))
+    }
+
+    async fn ask(&self, server: &ServerName, question: Bytes) -> Result<Found, BusError> {
+        self.0.ask(server, question).await
     }
 }

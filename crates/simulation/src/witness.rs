@@ -106,7 +106,7 @@ fn take(world: &World, event: Event) {
             kept.next.insert(server.clone(), (epoch, to));
             kept.gaps.push((server, epoch, from, to));
         }
-        Event::Joined { server, epoch } => {
+        Event::Joined { server, epoch, .. } => {
             world
                 .trace
                 .event(HOST, format_args!("{server} is there, in {epoch}"));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use selvedge_identity::Epoch;
 use tokio::time::Instant;
 
-use super::journal::{JournalState, Shared};
+use super::journal::{Bound, JournalState, Shared};
 use crate::Event;
 
 /// Where a subscriber stands in a journal.
@@ -31,8 +31,8 @@ pub(crate) enum Place {
 pub(crate) enum Step {
     /// A batch of the ring, all of it.
     Whole(Arc<Shared>),
-    /// A batch of the ring, from this sequence on.
-    Tail(Arc<Shared>, u64),
+    /// A batch of the ring, from this sequence on and before that one.
+    Part(Arc<Shared>, u64, u64),
     /// Records that are nowhere any more.
     Gap { epoch: Epoch, from: u64, to: u64 },
     /// To be read from the owner: records from `from` on, and none at or after `limit`.
@@ -45,8 +45,17 @@ pub(crate) enum Step {
 
 impl JournalState {
     /// Takes one step from `place`, which moves on behind what is delivered or reported missing;
-    /// before a refill it stays, and the result moves it.
-    pub(crate) fn step(&self, place: &mut Place, now: Instant, delay: Duration) -> Step {
+    /// before a refill it stays, and the result moves it. Nothing at or behind `bound` is given.
+    pub(crate) fn step(
+        &self,
+        place: &mut Place,
+        now: Instant,
+        delay: Duration,
+        bound: Bound,
+    ) -> Step {
+        if bound == Bound::Nothing {
+            return Step::Idle;
+        }
         if let Some(step) = self.settle(place) {
             return step;
         }
@@ -58,25 +67,27 @@ impl JournalState {
         };
         loop {
             let known = self.epochs[index];
-            let mut limit = known.end;
+            let (end, goes_on) = bound.end(index, known.end);
+            let mut limit = end;
             if let Some(item) = self.ring_after(index, sequence) {
                 let batch = &item.shared.batch;
                 if batch.epoch == epoch {
-                    if batch.first <= sequence {
+                    if batch.first <= sequence && sequence < end {
                         let due = item.announced + delay;
                         if due > now {
                             *place = Place::At(epoch, sequence);
                             return Step::Due(due);
                         }
-                        *place = Place::At(epoch, batch.end());
+                        let to = batch.end().min(end);
+                        *place = Place::At(epoch, to);
                         let shared = Arc::clone(&item.shared);
-                        return if batch.first == sequence {
+                        return if batch.first == sequence && batch.end() == to {
                             Step::Whole(shared)
                         } else {
-                            Step::Tail(shared, sequence)
+                            Step::Part(shared, sequence, to)
                         };
                     }
-                    limit = batch.first;
+                    limit = batch.first.min(end);
                 }
             }
             if sequence < limit {
@@ -107,7 +118,8 @@ impl JournalState {
                     limit,
                 };
             }
-            let Some(next) = self.epochs.get(index + 1) else {
+            let next = self.epochs.get(index + 1).filter(|_| goes_on);
+            let Some(next) = next else {
                 *place = Place::At(epoch, sequence);
                 return Step::Idle;
             };

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use selvedge_identity::{Epoch, ServerName};
 use tokio::time::Instant;
 
-use crate::{Batch, Extent, Source};
+use crate::{Batch, Extent, Source, Terms};
 
 /// A batch as all subscribers share it, with its encoded form once a link needed one.
 #[derive(Debug)]
@@ -85,6 +85,30 @@ pub(crate) struct Owner {
     pub(crate) source: Arc<dyn Source>,
 }
 
+/// How far a subscriber may go in a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// As far as it goes.
+    None,
+    /// Up to this sequence (exclusive) of the epoch of this index.
+    At(usize, u64),
+    /// Nowhere.
+    Nothing,
+}
+
+impl Bound {
+    /// The end of an epoch as far as the bound lets it be seen, and whether what lies behind that
+    /// end may be seen too.
+    pub(crate) fn end(self, index: usize, end: u64) -> (u64, bool) {
+        match self {
+            Self::None => (end, true),
+            Self::At(at, _) if index < at => (end, true),
+            Self::At(at, bound) if index == at => (end.min(bound), false),
+            Self::At(..) | Self::Nothing => (0, false),
+        }
+    }
+}
+
 pub(crate) struct JournalState {
     pub(crate) server: ServerName,
     /// In the order of writing.
@@ -93,6 +117,10 @@ pub(crate) struct JournalState {
     pub(crate) ring: VecDeque<RingItem>,
     ring_cost: usize,
     pub(crate) owner: Option<Owner>,
+    /// How the owner hands it out, now or when it was last there.
+    pub(crate) terms: Terms,
+    /// How far the owner has reported it, if its terms hold anything back.
+    reported: Option<(Epoch, u64)>,
     /// Grows with every change of presence or of the present owner's epoch.
     pub(crate) presence: u64,
     /// Grows with every change: a subscriber that found nothing looks again only after one.
@@ -107,6 +135,8 @@ impl JournalState {
             ring: VecDeque::new(),
             ring_cost: 0,
             owner: None,
+            terms: Terms::default(),
+            reported: None,
             presence: 0,
             changes: 1,
         }
@@ -114,9 +144,28 @@ impl JournalState {
 
     /// Someone becomes the owner, or nobody is any more.
     pub(crate) fn set_owner(&mut self, owner: Option<Owner>) {
+        if let Some(owner) = &owner {
+            self.terms = owner.source.terms();
+            self.reported = owner.source.reported();
+        }
         self.owner = owner;
         self.presence += 1;
         self.changes += 1;
+    }
+
+    /// The owner reports everything up to `end` of `epoch`.
+    pub(crate) fn report(&mut self, epoch: Epoch, end: u64) {
+        self.reported = Some((epoch, end));
+        self.changes += 1;
+    }
+
+    /// How far subscribers who report may go.
+    pub(crate) fn bound(&self) -> Bound {
+        if !self.terms.mode.holds_back() {
+            return Bound::None;
+        }
+        let place = |(epoch, end)| Some(Bound::At(self.index_of(epoch)?, end));
+        self.reported.and_then(place).unwrap_or(Bound::Nothing)
     }
 
     /// The epoch being written, if its writer is present.

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use selvedge_identity::{Epoch, Position, ServerName};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -26,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::metrics::Counters;
 use crate::{
-    Batch, Bus, BusError, Extent, HubMetrics, JournalStatus, LinkOptions, LinkStream, Publisher,
+    Batch, Bus, BusError, Extent, Found, HubMetrics, JournalStatus, LinkOptions, LinkStream, Publisher,
     Source, Start, Subscribe, Subscription, tcp,
 };
 pub(crate) use journal::Shared;
@@ -123,6 +124,7 @@ impl Hub {
                 server: journal.server.clone(),
                 present: journal.owner.is_some(),
                 epochs: journal.epochs.iter().map(|k| (k.epoch, k.end)).collect(),
+                terms: journal.terms,
                 ring_bytes: journal.ring_cost(),
             })
             .collect();
@@ -180,6 +182,10 @@ impl Bus for Hub {
         let (subscription, _) = self.inner.subscribe(request, begin)?;
         Ok(Subscription::new(Box::new(subscription)))
     }
+
+    async fn ask(&self, server: &ServerName, question: Bytes) -> Result<Found, BusError> {
+        self.inner.ask(server, question).await
+    }
 }
 
 /// An owner in the hub's own process.
@@ -208,6 +214,12 @@ impl Publisher for HubPublisher {
             self.inner.announce(self.claim, &Shared::new(part))?;
         }
         Ok(())
+    }
+
+    async fn report(&self, epoch: Epoch, end: u64) -> Result<(), BusError> {
+        // What was not announced, because peers wait for the report too.
+        self.inner.extents(self.claim, &self.source.epochs());
+        self.inner.report(self.claim, epoch, end)
     }
 }
 
@@ -356,6 +368,49 @@ impl Inner {
         Ok(())
     }
 
+    /// The owner reports everything up to `end` of `epoch`.
+    pub(crate) fn report(&self, claim: Claim, epoch: Epoch, end: u64) -> Result<(), BusError> {
+        {
+            let mut state = self.state();
+            if state.stopped {
+                return Err(BusError::Closed);
+            }
+            let server = state.journals[claim.journal].server.clone();
+            let Some(journal) = Self::owned(&mut state, claim) else {
+                return Err(BusError::NotOwner { server });
+            };
+            journal.report(epoch, end);
+        }
+        self.changed();
+        Ok(())
+    }
+
+    /// Asks the owner of a journal.
+    pub(crate) async fn ask(
+        &self,
+        server: &ServerName,
+        question: Bytes,
+    ) -> Result<Found, BusError> {
+        let source = {
+            let state = self.state();
+            if state.stopped {
+                return Err(BusError::Closed);
+            }
+            let index = state.by_server.get(server);
+            let owner = index.and_then(|&index| state.journals[index].owner.as_ref());
+            owner.map(|owner| Arc::clone(&owner.source))
+        };
+        let absent = || BusError::Absent {
+            server: server.clone(),
+        };
+        let found = source.ok_or_else(absent)?.find(question).await;
+        self.counters.questions.add(1);
+        found.map_err(|error| BusError::Unanswered {
+            server: server.clone(),
+            reason: error.0,
+        })
+    }
+
     pub(crate) fn leave(&self, claim: Claim) {
         if let Some(journal) = Self::owned(&mut self.state(), claim) {
             journal.set_owner(None);
@@ -386,7 +441,7 @@ impl Inner {
             .map(|p| (p.server, (p.epoch, p.sequence)))
             .collect();
         let subscription =
-            HubSubscription::new(Arc::clone(self), &state, named, begin, request.skip);
+            HubSubscription::new(Arc::clone(self), &state, named, begin, request.skip, request.reports);
         let positions = subscription.positions(&state);
         Ok((subscription, positions))
     }

@@ -16,7 +16,7 @@ use selvedge_identity::{Epoch, Position, ServerName};
 use tokio::time::Instant;
 
 use super::cursor::{Place, Step};
-use super::journal::{JournalState, Shared};
+use super::journal::{Bound, JournalState, Shared};
 use super::{Inner, State};
 use crate::{Batch, Event, Events, SourceError, SourceRead};
 
@@ -48,6 +48,8 @@ pub(crate) struct HubSubscription {
     named: HashMap<ServerName, (Epoch, u64)>,
     begin: Place,
     skip: Option<ServerName>,
+    /// Goes only as far as owners have reported.
+    reports: bool,
     ready: VecDeque<Item>,
     refills: FuturesUnordered<Pin<Box<dyn Future<Output = Refilled> + Send>>>,
     turn: usize,
@@ -86,6 +88,7 @@ impl HubSubscription {
         named: HashMap<ServerName, (Epoch, u64)>,
         begin: Begin,
         skip: Option<ServerName>,
+        reports: bool,
     ) -> Self {
         let mut subscription = Self {
             inner,
@@ -97,6 +100,7 @@ impl HubSubscription {
                 Begin::Now | Begin::Epoch => Place::Epoch,
             },
             skip,
+            reports,
             ready: VecDeque::new(),
             refills: FuturesUnordered::new(),
             turn: 0,
@@ -196,7 +200,11 @@ impl HubSubscription {
             cursor.retry_at = None;
             let server = journal.server.clone();
             let event = match journal.present_epoch() {
-                Some(epoch) => Some(Event::Joined { server, epoch }),
+                Some(epoch) => Some(Event::Joined {
+                    server,
+                    epoch,
+                    terms: journal.terms,
+                }),
                 None => cursor.present_seen.then_some(Event::Left { server }),
             };
             cursor.present_seen = matches!(event, Some(Event::Joined { .. }));
@@ -211,15 +219,20 @@ impl HubSubscription {
             }
             cursor.retry_at = None;
         }
+        let bound = match self.reports {
+            true => journal.bound(),
+            false => Bound::None,
+        };
+        let delay = self.inner.options.delay;
         for _ in 0..TURN {
-            let item = match journal.step(&mut cursor.place, now, self.inner.options.delay) {
+            let item = match journal.step(&mut cursor.place, now, delay, bound) {
                 Step::Whole(shared) => {
                     cursor.live = true;
                     Item::Shared(shared)
                 }
-                Step::Tail(shared, from) => {
+                Step::Part(shared, from, to) => {
                     cursor.live = true;
-                    match shared.batch.slice(from, u64::MAX) {
+                    match shared.batch.slice(from, to) {
                         Some(batch) => Item::Event(Event::Batch(batch)),
                         None => continue,
                     }

@@ -8,7 +8,7 @@ use selvedge_identity::{Epoch, ServerName};
 use tokio::time::Instant;
 
 use super::cursor::{Place, Step};
-use super::journal::{JournalState, Owner, Shared};
+use super::journal::{Bound, JournalState, Owner, Shared};
 use crate::testing::MemoryJournal;
 use crate::{Batch, Extent};
 
@@ -58,18 +58,18 @@ fn with_a_delay_what_was_known_earlier_is_read_while_the_rest_waits() {
     journal.merge(&[extent(1, 20)], later + delay / 2); // says nothing new
     let now = begun + delay;
     let mut place = Place::At(epoch(1), 4);
-    match journal.step(&mut place, now, delay) {
+    match journal.step(&mut place, now, delay, Bound::None) {
         Step::Refill {
             from: 4, limit: 10, ..
         } => {}
         other => panic!("{other:?}"),
     }
     let mut place = Place::At(epoch(1), 10);
-    match journal.step(&mut place, now, delay) {
+    match journal.step(&mut place, now, delay, Bound::None) {
         Step::Due(due) => assert_eq!(due, later + delay),
         other => panic!("{other:?}"),
     }
-    match journal.step(&mut place, later + delay, delay) {
+    match journal.step(&mut place, later + delay, delay, Bound::None) {
         Step::Refill {
             from: 10,
             limit: 20,
@@ -116,7 +116,7 @@ fn a_volatile_epoch_that_its_owner_forgot_comes_from_the_ring_and_then_ends_in_a
     let mut place = Place::At(epoch(1), 5);
     let mut steps = Vec::new();
     loop {
-        match journal.step(&mut place, now, Duration::ZERO) {
+        match journal.step(&mut place, now, Duration::ZERO, Bound::None) {
             Step::Whole(shared) => steps.push(("batch", shared.batch.first, shared.batch.end())),
             Step::Gap { from, to, .. } => steps.push(("gap", from, to)),
             Step::Refill {

@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use selvedge_identity::Position;
+use bytes::Bytes;
+use selvedge_identity::{Position, ServerName};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::LinkOptions;
+use super::asking::Refusal;
 use super::client_link::{self, DialError};
 use super::following::{Following, TcpSubscription};
 use super::frame::Frame;
@@ -23,7 +25,7 @@ use super::outbox::Outbox;
 use super::publisher::{Join, TcpPublisher};
 use super::stream::{Dial, DialTcp, LinkStream};
 use crate::hub::Begin;
-use crate::{Bus, BusError, Publisher, Source, Start, Subscribe, Subscription};
+use crate::{Bus, BusError, Found, Publisher, Source, Start, Subscribe, Subscription};
 
 /// A [`Bus`] over TCP. It connects again by itself, joins again, and resumes its subscriptions.
 /// Cloning gives another handle on the same link; the link ends with the last handle, publisher
@@ -155,6 +157,7 @@ impl Keeper {
             let mut state = self.client.state();
             state.stopped = true;
             state.subscriptions.clear();
+            state.asked.clear();
             for join in state.joins.values_mut() {
                 join.answer = None;
                 join.room.notify_waiters();
@@ -192,6 +195,9 @@ pub(crate) struct State {
     pub(crate) joins: HashMap<u16, Join>,
     pub(crate) subscriptions: HashMap<u16, Following>,
     last_channel: u16,
+    /// Questions that wait for the hub's answer.
+    pub(crate) asked: HashMap<u32, oneshot::Sender<Result<Found, Refusal>>>,
+    last_question: u32,
     pub(crate) stopped: bool,
 }
 
@@ -262,6 +268,7 @@ impl Bus for TcpBus {
     async fn join(&self, source: Arc<dyn Source>) -> Result<Box<dyn Publisher>, BusError> {
         let server = source.server();
         let extents = source.epochs();
+        let (terms, reported) = (source.terms(), source.reported());
         let (sender, answer) = oneshot::channel();
         // Leaves again if this future is dropped, or the hub refuses.
         let publisher = {
@@ -277,6 +284,8 @@ impl Bus for TcpBus {
             let message = Message::Join {
                 server: server.clone(),
                 extents,
+                terms,
+                reported,
             };
             state.push(message.frame(channel));
             TcpPublisher {
@@ -305,6 +314,7 @@ impl Bus for TcpBus {
             let mut following = Following {
                 name: request.name,
                 skip: request.skip,
+                reports: request.reports,
                 begin,
                 positions: request.from.into_iter().map(place).collect(),
                 present: BTreeSet::new(),
@@ -341,5 +351,55 @@ impl Bus for TcpBus {
         }
         drop(state);
         Ok(Subscription::new(Box::new(subscription)))
+    }
+
+    async fn ask(&self, server: &ServerName, question: Bytes) -> Result<Found, BusError> {
+        let client = &self.keeper.client;
+        let away = |reason: &str| BusError::Unreachable {
+            address: client.address.clone(),
+            reason: reason.to_owned(),
+        };
+        let (sender, answer) = oneshot::channel();
+        let asked = {
+            let mut state = client.state();
+            if state.stopped {
+                return Err(BusError::Closed);
+            }
+            if state.link.is_none() {
+                return Err(away("no link now"));
+            }
+            state.last_question = state.last_question.wrapping_add(1);
+            let id = state.last_question;
+            state.asked.insert(id, sender);
+            let server = server.clone();
+            let message = Message::Ask {
+                id,
+                server,
+                question,
+            };
+            state.push(message.frame(0));
+            Asked { client, id }
+        };
+        // The hub waits as long for the owner; its answer has a way to go, too.
+        let wait = client.options.read_max + client.options.idle_max;
+        let answered = tokio::time::timeout(wait, answer).await;
+        drop(asked);
+        match answered {
+            Ok(Ok(result)) => result.map_err(|refusal| refusal.error(server)),
+            Ok(Err(_)) => Err(away("the link ended")),
+            Err(_) => Err(away("no answer in time")),
+        }
+    }
+}
+
+/// Takes a question back when nobody waits for its answer any more.
+struct Asked<'a> {
+    client: &'a Client,
+    id: u32,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.client.state().asked.remove(&self.id);
     }
 }

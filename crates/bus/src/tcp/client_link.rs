@@ -8,6 +8,7 @@ use tokio::io::BufReader;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::asking;
 use super::client::Client;
 use super::frame::{BODY_MAX, Frame, FrameError, read_frame};
 use super::handshake::{self, HandshakeError};
@@ -16,7 +17,7 @@ use super::outbox::Outbox;
 use super::stream::{LinkStream, ReadHalf};
 use crate::batch::split;
 use crate::hub::BATCH_BYTES_MAX;
-use crate::{BusError, Event, Source, SourceRead};
+use crate::{BusError, Event, Source, SourceError, SourceRead};
 
 /// Reads of journals that the hub may have asked for at a time; it asks for fewer.
 const READS_WAITING_MAX: usize = 4096;
@@ -159,6 +160,8 @@ fn join(source: &dyn Source) -> Message {
     Message::Join {
         server: source.server(),
         extents: source.epochs(),
+        terms: source.terms(),
+        reported: source.reported(),
     }
 }
 
@@ -174,6 +177,7 @@ impl Drop for Guard<'_> {
         let mut guard = self.client.state();
         let state = &mut *guard;
         state.link = None;
+        state.asked.clear();
         for join in state.joins.values_mut() {
             join.joined = false;
             join.taken_by = None;
@@ -249,6 +253,32 @@ impl ClientLink<'_> {
                     let _ = outbox.push_when_room(answer).await;
                 });
             }
+            Message::Find { id, question } => {
+                if self.reads.len() >= READS_WAITING_MAX {
+                    return Err(FrameError::Content("too many reads"));
+                }
+                let source = {
+                    let state = self.client.state();
+                    state.joins.get(&channel).map(|j| Arc::clone(&j.source))
+                };
+                let outbox = Arc::clone(self.outbox);
+                let room = Arc::clone(&self.room);
+                self.reads.spawn(async move {
+                    let _room = room.acquire_owned().await;
+                    let found = match source {
+                        Some(source) => source.find(question).await,
+                        None => Err(SourceError("the owner left".to_owned())),
+                    };
+                    let result = asking::fitting(found);
+                    let answer = Message::Answer { id, result }.frame(channel);
+                    let _ = outbox.push_when_room(answer).await;
+                });
+            }
+            Message::Answer { id, result } => {
+                if let Some(waiting) = self.client.state().asked.remove(&id) {
+                    let _ = waiting.send(result);
+                }
+            }
             Message::Subscribed { from } => {
                 if let Some(following) = self.client.state().subscriptions.get_mut(&channel) {
                     following.settle(from);
@@ -269,8 +299,17 @@ impl ClientLink<'_> {
                 };
                 self.event(frame, gap)?;
             }
-            Message::Present { server, epoch } => {
-                self.event(frame, Event::Joined { server, epoch })?;
+            Message::Present {
+                server,
+                epoch,
+                terms,
+            } => {
+                let joined = Event::Joined {
+                    server,
+                    epoch,
+                    terms,
+                };
+                self.event(frame, joined)?;
             }
             Message::Absent { server } => self.event(frame, Event::Left { server })?,
             _ => return Err(FrameError::Content("not from a hub")),
@@ -310,6 +349,11 @@ impl ClientLink<'_> {
             join.told = extents.last().map(|last| (last.epoch, last.end));
         }
         let _ = self.outbox.push(Message::Extents(extents).frame(channel));
+        if let Some((epoch, end)) = source.reported() {
+            let _ = self
+                .outbox
+                .push(Message::Report { epoch, end }.frame(channel));
+        }
     }
 
     /// Refused: for good where the owner just joins, else tried again, for the hub may not have

@@ -17,6 +17,7 @@ use crate::{Event, Events};
 pub(crate) struct Following {
     pub(crate) name: String,
     pub(crate) skip: Option<ServerName>,
+    pub(crate) reports: bool,
     pub(crate) begin: Begin,
     pub(crate) positions: HashMap<ServerName, (Epoch, u64)>,
     /// Sorted, so that a lost link tells of its losses in the same order each time.
@@ -42,6 +43,7 @@ impl Following {
         let subscribe = Message::Subscribe {
             name: self.name.clone(),
             begin: self.begin,
+            reports: self.reports,
             skip: self.skip.clone(),
             from: self.positions.iter().map(position).collect(),
         };

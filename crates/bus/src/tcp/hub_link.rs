@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tokio::io::BufReader;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
+use super::asking::Refusal;
 use super::frame::{BODY_MAX, Frame, FrameError, read_frame};
 use super::handshake::Peer;
 use super::message::{BATCH, Message, batch_body, batch_body_len};
@@ -21,6 +22,8 @@ use crate::{BusError, Event, Subscribe};
 const CHANNELS_MAX: usize = 1024;
 /// Announced bytes that are acknowledged together while more of them come.
 const TAKEN_BYTES: u64 = 128 * 1024;
+/// Questions of one link that wait for an answer at a time.
+const ASKED_MAX: usize = 8;
 
 /// Serves a link until it ends. Then its journals are left and its subscriptions ended.
 pub(crate) async fn serve(inner: &Arc<Inner>, stream: LinkStream, peer: &str, who: Peer) {
@@ -44,6 +47,7 @@ pub(crate) async fn serve(inner: &Arc<Inner>, stream: LinkStream, peer: &str, wh
         owned: HashMap::new(),
         subscriptions: HashMap::new(),
         taken: HashMap::new(),
+        asked: JoinSet::new(),
     };
     tracing::debug!(link = link.name, "bus link up");
     let reason = tokio::select! {
@@ -80,6 +84,8 @@ struct HubLink<'a> {
     subscriptions: HashMap<u16, Delivery>,
     /// Announced bytes taken and not yet acknowledged.
     taken: HashMap<u16, u64>,
+    /// Questions that wait for an answer; they end with the link.
+    asked: JoinSet<()>,
 }
 
 struct Owned {
@@ -150,14 +156,19 @@ impl HubLink<'_> {
         let channel = frame.channel;
         match Message::parse(frame)? {
             Message::Alive => {}
-            Message::Join { server, extents } => {
+            Message::Join {
+                server,
+                extents,
+                terms,
+                reported,
+            } => {
                 let answer = match self.owned.get(&channel) {
                     Some(owned) if owned.source.server == server => {
                         self.inner.extents(owned.claim, &extents);
                         Message::Joined
                     }
                     Some(_) => return Err(FrameError::Content("channel in use")),
-                    None => self.join(channel, server, &extents)?,
+                    None => self.join(channel, server, &extents, (terms, reported))?,
                 };
                 self.outbox.push(answer.frame(channel))?;
             }
@@ -171,10 +182,23 @@ impl HubLink<'_> {
                     self.inner.extents(owned.claim, &extents);
                 }
             }
+            Message::Report { epoch, end } => {
+                if let Some(owned) = self.owned.get(&channel) {
+                    // Another link of the same program may have taken the journal over.
+                    let _ = self.inner.report(owned.claim, epoch, end);
+                }
+            }
             Message::ReadDone { id, result } => self.reads.done(id, result),
+            Message::Answer { id, result } => self.reads.found(id, result),
+            Message::Ask {
+                id,
+                server,
+                question,
+            } => self.ask(id, server, question)?,
             Message::Subscribe {
                 name,
                 begin,
+                reports,
                 skip,
                 from,
             } => {
@@ -182,6 +206,7 @@ impl HubLink<'_> {
                     name,
                     from,
                     skip,
+                    reports,
                     ..Subscribe::default()
                 };
                 self.bound()?;
@@ -222,6 +247,7 @@ impl HubLink<'_> {
         channel: u16,
         server: selvedge_identity::ServerName,
         extents: &[crate::Extent],
+        handed: (crate::Terms, Option<(selvedge_identity::Epoch, u64)>),
     ) -> Result<Message, FrameError> {
         self.bound()?;
         let source = Arc::new(RemoteSource::new(
@@ -230,6 +256,7 @@ impl HubLink<'_> {
             Arc::clone(&self.outbox),
             Arc::clone(&self.reads),
             self.inner.options.link.read_max,
+            handed,
         ));
         let claim = self.inner.claim(
             &server,
@@ -249,6 +276,29 @@ impl HubLink<'_> {
                 reason: other.to_string(),
             },
         })
+    }
+
+    /// Asks an owner, and answers when it has.
+    fn ask(
+        &mut self,
+        id: u32,
+        server: selvedge_identity::ServerName,
+        question: bytes::Bytes,
+    ) -> Result<(), FrameError> {
+        while self.asked.try_join_next().is_some() {}
+        if self.asked.len() >= ASKED_MAX {
+            let result = Err(Refusal::Unanswered("too many questions at once".to_owned()));
+            self.outbox.push(Message::Answer { id, result }.frame(0))?;
+            return Ok(());
+        }
+        let inner = Arc::clone(self.inner);
+        let outbox = Arc::clone(&self.outbox);
+        self.asked.spawn(async move {
+            let result = inner.ask(&server, question).await.map_err(Refusal::of);
+            let answer = Message::Answer { id, result }.frame(0);
+            let _ = outbox.push_when_room(answer).await;
+        });
+        Ok(())
     }
 
     fn bound(&self) -> Result<(), FrameError> {
@@ -328,9 +378,14 @@ fn delivery(item: &Item, channel: u16) -> Frame {
             from: *from,
             to: *to,
         },
-        Item::Event(Event::Joined { server, epoch }) => Message::Present {
+        Item::Event(Event::Joined {
+            server,
+            epoch,
+            terms,
+        }) => Message::Present {
             server: server.clone(),
             epoch: *epoch,
+            terms: *terms,
         },
         Item::Event(Event::Left { server }) => Message::Absent {
             server: server.clone(),

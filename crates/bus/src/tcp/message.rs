@@ -4,9 +4,10 @@
 use bytes::{Buf, BufMut, Bytes};
 use selvedge_identity::{Epoch, Position, ServerName};
 
+use super::asking::{Refusal, put_answer, put_bytes, put_terms};
 use super::frame::{Frame, FrameError};
 use crate::hub::Begin;
-use crate::{Batch, Extent, SourceRead};
+use crate::{Batch, Extent, Found, SourceRead, Terms};
 
 /// Frame kind of [`Message::Batch`]: sent on as it came, so named apart.
 pub(crate) const BATCH: u8 = 16;
@@ -34,6 +35,8 @@ pub(crate) enum Message {
     Join {
         server: ServerName,
         extents: Vec<Extent>,
+        terms: Terms,
+        reported: Option<(Epoch, u64)>,
     },
     /// h
     Joined,
@@ -43,6 +46,8 @@ pub(crate) enum Message {
     Leave,
     /// c: what the journal holds.
     Extents(Vec<Extent>),
+    /// c: subscribers who report may go on up to here.
+    Report { epoch: Epoch, end: u64 },
     /// c: an announcement; h: a delivery. Also what a read gave.
     Batch(Batch),
     /// h: so many bytes of announcements were taken.
@@ -59,10 +64,24 @@ pub(crate) enum Message {
         id: u32,
         result: Result<SourceRead, String>,
     },
+    /// c: asks the owner of a journal.
+    Ask {
+        id: u32,
+        server: ServerName,
+        question: Bytes,
+    },
+    /// h: passes the question on, on the owner's channel.
+    Find { id: u32, question: Bytes },
+    /// c: the owner's answer to that; h: the answer, to the one who asked.
+    Answer {
+        id: u32,
+        result: Result<Found, Refusal>,
+    },
     /// c: opens a subscription, on this channel.
     Subscribe {
         name: String,
         begin: Begin,
+        reports: bool,
         skip: Option<ServerName>,
         from: Vec<Position>,
     },
@@ -82,7 +101,11 @@ pub(crate) enum Message {
         to: u64,
     },
     /// h
-    Present { server: ServerName, epoch: Epoch },
+    Present {
+        server: ServerName,
+        epoch: Epoch,
+        terms: Terms,
+    },
     /// h
     Absent { server: ServerName },
 }
@@ -134,9 +157,20 @@ impl Message {
                 5
             }
             Self::Alive => 6,
-            Self::Join { server, extents } => {
+            Self::Join {
+                server,
+                extents,
+                terms,
+                reported,
+            } => {
                 put_text(out, server.as_str());
                 put_extents(out, extents);
+                put_terms(out, *terms);
+                out.put_u8(reported.is_some().into());
+                if let Some((epoch, end)) = reported {
+                    put_epoch(out, *epoch);
+                    out.put_u64_le(*end);
+                }
                 10
             }
             Self::Joined => 11,
@@ -148,6 +182,11 @@ impl Message {
             Self::Extents(extents) => {
                 put_extents(out, extents);
                 14
+            }
+            Self::Report { epoch, end } => {
+                put_epoch(out, *epoch);
+                out.put_u64_le(*end);
+                15
             }
             Self::Batch(batch) => {
                 put_batch(out, batch);
@@ -188,9 +227,30 @@ impl Message {
                 }
                 19
             }
+            Self::Ask {
+                id,
+                server,
+                question,
+            } => {
+                out.put_u32_le(*id);
+                put_text(out, server.as_str());
+                put_bytes(out, question);
+                29
+            }
+            Self::Find { id, question } => {
+                out.put_u32_le(*id);
+                put_bytes(out, question);
+                30
+            }
+            Self::Answer { id, result } => {
+                out.put_u32_le(*id);
+                put_answer(out, result);
+                31
+            }
             Self::Subscribe {
                 name,
                 begin,
+                reports,
                 skip,
                 from,
             } => {
@@ -200,6 +260,7 @@ impl Message {
                     Begin::Now => 1,
                     Begin::Epoch => 2,
                 });
+                out.put_u8((*reports).into());
                 put_text(out, skip.as_ref().map_or("", ServerName::as_str));
                 put_positions(out, from);
                 20
@@ -229,9 +290,14 @@ impl Message {
                 out.put_u64_le(*to);
                 25
             }
-            Self::Present { server, epoch } => {
+            Self::Present {
+                server,
+                epoch,
+                terms,
+            } => {
                 put_text(out, server.as_str());
                 put_epoch(out, *epoch);
+                put_terms(out, *terms);
                 26
             }
             Self::Absent { server } => {
@@ -255,7 +321,7 @@ pub(crate) fn batch_body_len(batch: &Batch) -> usize {
     1 + batch.server.as_str().len() + 12 + 8 + 4 + records
 }
 
-fn put_batch(out: &mut Vec<u8>, batch: &Batch) {
+pub(super) fn put_batch(out: &mut Vec<u8>, batch: &Batch) {
     out.reserve(batch_body_len(batch));
     put_text(out, batch.server.as_str());
     put_epoch(out, batch.epoch);
@@ -270,7 +336,7 @@ fn put_batch(out: &mut Vec<u8>, batch: &Batch) {
 }
 
 /// Texts are cut to 255 bytes: they are names, and reasons for people.
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     let mut end = text.len().min(255);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -284,7 +350,7 @@ fn put_epoch(out: &mut Vec<u8>, epoch: Epoch) {
     out.put_u64_le(epoch.random);
 }
 
-fn put_extents(out: &mut Vec<u8>, extents: &[Extent]) {
+pub(super) fn put_extents(out: &mut Vec<u8>, extents: &[Extent]) {
     out.put_u32_le(extents.len() as u32);
     for extent in extents {
         put_epoch(out, extent.epoch);
@@ -303,7 +369,7 @@ fn put_positions(out: &mut Vec<u8>, positions: &[Position]) {
 }
 
 /// A body being read.
-struct Body(Bytes);
+pub(super) struct Body(Bytes);
 
 const SHORT: FrameError = FrameError::Content("message cut short");
 
@@ -327,6 +393,11 @@ impl Body {
             10 => Message::Join {
                 server: self.server()?,
                 extents: self.extents()?,
+                terms: self.terms()?,
+                reported: match self.flag()? {
+                    true => Some((self.epoch()?, self.u64()?)),
+                    false => None,
+                },
             },
             11 => Message::Joined,
             12 => Message::NameTaken {
@@ -334,6 +405,10 @@ impl Body {
             },
             13 => Message::Leave,
             14 => Message::Extents(self.extents()?),
+            15 => Message::Report {
+                epoch: self.epoch()?,
+                end: self.u64()?,
+            },
             BATCH => Message::Batch(self.batch()?),
             17 => Message::Taken { bytes: self.u64()? },
             18 => Message::Read {
@@ -360,6 +435,7 @@ impl Body {
                     2 => Begin::Epoch,
                     _ => return Err(FrameError::Content("unknown start")),
                 },
+                reports: self.flag()?,
                 skip: match self.text()? {
                     none if none.is_empty() => None,
                     name => Some(server(&name)?),
@@ -383,15 +459,29 @@ impl Body {
             26 => Message::Present {
                 server: self.server()?,
                 epoch: self.epoch()?,
+                terms: self.terms()?,
             },
             27 => Message::Absent {
                 server: self.server()?,
+            },
+            29 => Message::Ask {
+                id: self.u32()?,
+                server: self.server()?,
+                question: self.bytes()?,
+            },
+            30 => Message::Find {
+                id: self.u32()?,
+                question: self.bytes()?,
+            },
+            31 => Message::Answer {
+                id: self.u32()?,
+                result: self.answer()?,
             },
             _ => return Err(FrameError::Content("unknown kind of frame")),
         })
     }
 
-    fn take(&mut self, count: usize) -> Result<Bytes, FrameError> {
+    pub(super) fn take(&mut self, count: usize) -> Result<Bytes, FrameError> {
         if self.0.remaining() < count {
             return Err(SHORT);
         }
@@ -404,11 +494,11 @@ impl Body {
         Ok(out)
     }
 
-    fn u8(&mut self) -> Result<u8, FrameError> {
+    pub(super) fn u8(&mut self) -> Result<u8, FrameError> {
         self.0.try_get_u8().map_err(|_| SHORT)
     }
 
-    fn u32(&mut self) -> Result<u32, FrameError> {
+    pub(super) fn u32(&mut self) -> Result<u32, FrameError> {
         self.0.try_get_u32_le().map_err(|_| SHORT)
     }
 
@@ -416,7 +506,7 @@ impl Body {
         self.0.try_get_u64_le().map_err(|_| SHORT)
     }
 
-    fn text(&mut self) -> Result<String, FrameError> {
+    pub(super) fn text(&mut self) -> Result<String, FrameError> {
         let length = self.u8()?;
         let bytes = self.take(length.into())?;
         let text = std::str::from_utf8(&bytes).map_err(|_| FrameError::Content("not UTF-8"))?;
@@ -435,7 +525,7 @@ impl Body {
     }
 
     /// A number of things that follow, each of at least `size_min` bytes.
-    fn count(&mut self, size_min: usize) -> Result<usize, FrameError> {
+    pub(super) fn count(&mut self, size_min: usize) -> Result<usize, FrameError> {
         let count = self.u32()? as usize;
         if count > self.0.remaining() / size_min {
             return Err(SHORT);
@@ -443,7 +533,7 @@ impl Body {
         Ok(count)
     }
 
-    fn extents(&mut self) -> Result<Vec<Extent>, FrameError> {
+    pub(super) fn extents(&mut self) -> Result<Vec<Extent>, FrameError> {
         let count = self.count(12 + 8 + 8)?;
         let mut extents = Vec::with_capacity(count);
         for _ in 0..count {
@@ -469,7 +559,7 @@ impl Body {
         Ok(positions)
     }
 
-    fn batch(&mut self) -> Result<Batch, FrameError> {
+    pub(super) fn batch(&mut self) -> Result<Batch, FrameError> {
         let server = self.server()?;
         let epoch = self.epoch()?;
         let first = self.u64()?;

@@ -5,6 +5,7 @@
 //! that the hub opens again as it takes them, deliveries by the reader's credit, reads by their
 //! number. Both sides have proven that they hold the fleet's key.
 
+mod asking;
 mod client;
 mod client_link;
 mod following;

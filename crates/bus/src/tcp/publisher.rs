@@ -11,7 +11,7 @@ use super::frame::{BODY_MAX, Frame};
 use super::message::{BATCH, Message, batch_body, batch_body_len};
 use crate::batch::split;
 use crate::hub::BATCH_BYTES_MAX;
-use crate::{Batch, BusError, Publisher, Source};
+use crate::{Batch, BusError, Extent, Publisher, Source};
 
 /// An owned journal.
 pub(crate) struct Join {
@@ -131,6 +131,36 @@ impl Publisher for TcpPublisher {
                 }
                 room.await;
             }
+        }
+        Ok(())
+    }
+
+    async fn report(&self, epoch: Epoch, end: u64) -> Result<(), BusError> {
+        // What was not announced, because peers wait for the report too.
+        let source = {
+            let state = self.keeper.client.state();
+            let join = state.joins.get(&self.channel);
+            Arc::clone(&join.ok_or(BusError::Closed)?.source)
+        };
+        self.tell_reported(source.epochs(), epoch, end)
+    }
+}
+
+impl TcpPublisher {
+    /// Says on the link, if there is one, how far the journal is reported.
+    fn tell_reported(&self, extents: Vec<Extent>, epoch: Epoch, end: u64) -> Result<(), BusError> {
+        let mut guard = self.keeper.client.state();
+        let state = &mut *guard;
+        if state.stopped {
+            return Err(BusError::Closed);
+        }
+        let Some(join) = state.joins.get_mut(&self.channel) else {
+            return Err(BusError::Closed);
+        };
+        if join.joined {
+            join.told = extents.last().map(|last| (last.epoch, last.end));
+            state.push(Message::Extents(extents).frame(self.channel));
+            state.push(Message::Report { epoch, end }.frame(self.channel));
         }
         Ok(())
     }

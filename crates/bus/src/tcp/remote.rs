@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use selvedge_identity::{Epoch, ServerName};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::asking::Refusal;
 use super::message::Message;
 use super::outbox::Outbox;
-use crate::{Extent, Source, SourceError, SourceRead};
+use crate::{Extent, Found, Source, SourceError, SourceRead, Terms};
 
 /// Reads that a hub has going on one link at a time.
 const READS_MAX: usize = 32;
@@ -28,6 +30,7 @@ pub(crate) struct Reads {
 struct Open {
     next: u32,
     waiting: HashMap<u32, oneshot::Sender<Answer>>,
+    finding: HashMap<u32, oneshot::Sender<Result<Found, SourceError>>>,
     ended: bool,
 }
 
@@ -48,11 +51,22 @@ impl Reads {
         }
     }
 
+    /// An answer to a question came.
+    pub(crate) fn found(&self, id: u32, result: Result<Found, Refusal>) {
+        if let Some(waiting) = self.open().finding.remove(&id) {
+            let _ = waiting.send(result.map_err(|refusal| match refusal {
+                Refusal::Absent => ended(),
+                Refusal::Unanswered(reason) => SourceError(reason),
+            }));
+        }
+    }
+
     /// The link ended.
     pub(crate) fn fail_all(&self) {
         let mut open = self.open();
         open.ended = true;
         open.waiting.clear();
+        open.finding.clear();
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -66,6 +80,9 @@ pub(crate) struct RemoteSource {
     outbox: Arc<Outbox>,
     reads: Arc<Reads>,
     read_max: Duration,
+    terms: Terms,
+    /// As the owner said when it joined; later it says so by itself.
+    reported: Option<(Epoch, u64)>,
 }
 
 impl RemoteSource {
@@ -75,6 +92,7 @@ impl RemoteSource {
         outbox: Arc<Outbox>,
         reads: Arc<Reads>,
         read_max: Duration,
+        (terms, reported): (Terms, Option<(Epoch, u64)>),
     ) -> Self {
         Self {
             server,
@@ -82,6 +100,8 @@ impl RemoteSource {
             outbox,
             reads,
             read_max,
+            terms,
+            reported,
         }
     }
 }
@@ -91,7 +111,9 @@ struct Asked<'a>(&'a Reads, u32);
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        self.0.open().waiting.remove(&self.1);
+        let mut open = self.0.open();
+        open.waiting.remove(&self.1);
+        open.finding.remove(&self.1);
     }
 }
 
@@ -130,6 +152,39 @@ impl Source for RemoteSource {
             from,
             bytes_max: u32::try_from(bytes_max).unwrap_or(u32::MAX),
         };
+        self.outbox
+            .push(question.frame(self.channel))
+            .map_err(|_| ended())?;
+        match tokio::time::timeout(self.read_max, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(ended()),
+            Err(_) => Err(SourceError("the owner did not answer in time".to_owned())),
+        }
+    }
+
+    fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    fn reported(&self) -> Option<(Epoch, u64)> {
+        self.reported
+    }
+
+    async fn find(&self, question: Bytes) -> Result<Found, SourceError> {
+        let _room = self.reads.room.acquire().await.map_err(|_| ended())?;
+        let (sender, answer) = oneshot::channel();
+        let id = {
+            let mut open = self.reads.open();
+            if open.ended {
+                return Err(ended());
+            }
+            open.next = open.next.wrapping_add(1);
+            let id = open.next;
+            open.finding.insert(id, sender);
+            id
+        };
+        let _asked = Asked(&self.reads, id);
+        let question = Message::Find { id, question };
         self.outbox
             .push(question.frame(self.channel))
             .map_err(|_| ended())?;

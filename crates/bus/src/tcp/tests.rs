@@ -9,11 +9,14 @@ use selvedge_identity::{Epoch, Position, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::asking::Refusal;
 use super::frame::{BODY_MAX, Frame, HEADER, VERSION, parse, read_frame};
 use super::handshake::{Peer, greet};
 use super::message::Message;
 use crate::hub::Begin;
-use crate::{Batch, Extent, Hub, HubOptions, LinkOptions, SourceRead};
+use crate::{
+    Batch, Extent, Found, Hub, HubOptions, LinkOptions, ReportMode, SourceRead, Terms,
+};
 
 const KEY: [u8; 32] = [3; 32];
 const LIMIT: Duration = Duration::from_secs(20);
@@ -118,6 +121,8 @@ async fn a_batch_of_a_journal_not_owned_is_refused() {
     let join = Message::Join {
         server,
         extents: Vec::new(),
+        terms: Terms::default(),
+        reported: None,
     };
     let mut bytes = bytes_of(&join, 1);
     let batch = Batch {
@@ -279,6 +284,33 @@ fn read() -> impl Strategy<Value = Result<SourceRead, String>> {
     ]
 }
 
+fn bytes() -> impl Strategy<Value = Bytes> {
+    prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+fn terms() -> impl Strategy<Value = Terms> {
+    let mode = prop::sample::select(&ReportMode::ALL[..]);
+    (mode, any::<bool>()).prop_map(|(mode, peers_at_once)| Terms {
+        mode,
+        peers_at_once,
+    })
+}
+
+fn answer() -> impl Strategy<Value = Result<Found, Refusal>> {
+    let batches = prop::collection::vec(batch(), 0..3);
+    let found = (batches, extents(), extents(), prop::option::of(bytes()));
+    prop_oneof![
+        found.prop_map(|(batches, looked, gaps, next)| Ok(Found {
+            batches,
+            looked,
+            gaps,
+            next
+        })),
+        Just(Err(Refusal::Absent)),
+        "\\PC{0,60}".prop_map(|reason| Err(Refusal::Unanswered(reason))),
+    ]
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let begin = prop_oneof![Just(Begin::Oldest), Just(Begin::Now), Just(Begin::Epoch)];
     prop_oneof![
@@ -290,7 +322,22 @@ fn message() -> impl Strategy<Value = Message> {
             }
         ),
         any::<[u8; 32]>().prop_map(|mac| Message::Proof { mac }),
-        (server(), extents()).prop_map(|(server, extents)| Message::Join { server, extents }),
+        (server(), extents(), terms(), prop::option::of((epoch(), any::<u64>()))).prop_map(
+            |(server, extents, terms, reported)| Message::Join {
+                server,
+                extents,
+                terms,
+                reported
+            }
+        ),
+        (epoch(), any::<u64>()).prop_map(|(epoch, end)| Message::Report { epoch, end }),
+        (any::<u32>(), server(), bytes()).prop_map(|(id, server, question)| Message::Ask {
+            id,
+            server,
+            question
+        }),
+        (any::<u32>(), bytes()).prop_map(|(id, question)| Message::Find { id, question }),
+        (any::<u32>(), answer()).prop_map(|(id, result)| Message::Answer { id, result }),
         extents().prop_map(Message::Extents),
         batch().prop_map(Message::Batch),
         (any::<u32>(), epoch(), any::<u64>(), any::<u32>()).prop_map(
@@ -302,14 +349,20 @@ fn message() -> impl Strategy<Value = Message> {
             }
         ),
         (any::<u32>(), read()).prop_map(|(id, result)| Message::ReadDone { id, result }),
-        ("\\PC{0,60}", begin, prop::option::of(server()), positions()).prop_map(
-            |(name, begin, skip, from)| Message::Subscribe {
+        (
+            "\\PC{0,60}",
+            begin,
+            any::<bool>(),
+            prop::option::of(server()),
+            positions()
+        )
+            .prop_map(|(name, begin, reports, skip, from)| Message::Subscribe {
                 name,
                 begin,
+                reports,
                 skip,
                 from
-            }
-        ),
+            }),
         positions().prop_map(|from| Message::Subscribed { from }),
         (server(), epoch(), any::<u64>(), any::<u64>()).prop_map(|(server, epoch, from, to)| {
             Message::Gap {
@@ -319,7 +372,11 @@ fn message() -> impl Strategy<Value = Message> {
                 to,
             }
         }),
-        (server(), epoch()).prop_map(|(server, epoch)| Message::Present { server, epoch }),
+        (server(), epoch(), terms()).prop_map(|(server, epoch, terms)| Message::Present {
+            server,
+            epoch,
+            terms
+        }),
         server().prop_map(|server| Message::Absent { server }),
     ]
 }

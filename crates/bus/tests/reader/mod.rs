@@ -65,7 +65,7 @@ impl Model {
                 held.gaps.push((from, to));
                 held.next = held.next.max(to);
             }
-            Event::Joined { server, epoch } => {
+            Event::Joined { server, epoch, .. } => {
                 self.present.insert(server, epoch);
             }
             Event::Left { server } => {
