@@ -22,7 +22,7 @@
 //! service and host that differ are kept and flagged `conflicting_twin`; received by several
 //! hosts, they are deliveries. A cycle is cut at its least span and flagged.
 
-mod details;
+pub(crate) mod details;
 mod links;
 
 use std::collections::BTreeMap;

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use selvedge_entry::{Text, Timestamp};
+use selvedge_entry::{Outcome, Text, Timestamp};
 use selvedge_identity::{Interaction, Origin};
 
+use crate::observe::details;
 use crate::{Refusal, Value};
 
 /// Named values, in the order they were given.
@@ -253,6 +254,12 @@ impl Span {
             scope,
             odd: Vec::new(),
         }
+    }
+
+    /// How its call ended, as a call tree counts it.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        details::outcome(self, details::http_status(self))
     }
 
     /// Adds a link. One whose ids are wrong costs only itself, and `odd` says so.

@@ -7,6 +7,27 @@ use selvedge_entry::{Direction, Link, Outcome, Text};
 
 use crate::{Span, StatusCode, Value};
 
+const PEERS: [&str; 4] = [
+    "peer.service",
+    "db.system.name",
+    "db.system",
+    "messaging.system",
+];
+const PEER_HOSTS: [&str; 4] = [
+    "server.address",
+    "net.peer.name",
+    "net.peer.ip",
+    "peer.address",
+];
+const STATUSES: [&str; 2] = ["http.response.status_code", "http.status_code"];
+
+/// Whether a span's place in a tree or what is said of its call depends on this attribute.
+pub(crate) fn matters(name: &str) -> bool {
+    [&PEERS[..], &PEER_HOSTS, &STATUSES]
+        .iter()
+        .any(|names| names.contains(&name))
+}
+
 /// The observation of a span that stands at `place`.
 pub(super) fn observation(
     span: &Span,
@@ -45,18 +66,8 @@ pub(super) fn observation(
         service: span.service.clone(),
         host: span.host.clone(),
         action: span.name.clone(),
-        peer: span.attribute(&[
-            "peer.service",
-            "db.system.name",
-            "db.system",
-            "messaging.system",
-        ]),
-        peer_host: span.attribute(&[
-            "server.address",
-            "net.peer.name",
-            "net.peer.ip",
-            "peer.address",
-        ]),
+        peer: span.attribute(&PEERS),
+        peer_host: span.attribute(&PEER_HOSTS),
         generated: None,
         at: span.start.unwrap_or_default(),
         head_ns: None,
@@ -67,8 +78,8 @@ pub(super) fn observation(
     }
 }
 
-fn http_status(span: &Span) -> u16 {
-    let status = span.attribute(&["http.response.status_code", "http.status_code"]);
+pub(crate) fn http_status(span: &Span) -> u16 {
+    let status = span.attribute(&STATUSES);
     let status = status.and_then(|text| text.parse().ok());
     status
         .filter(|status| (100..600).contains(status))
@@ -76,7 +87,7 @@ fn http_status(span: &Span) -> u16 {
 }
 
 /// A status of HTTP tells who is at fault; else what the span says counts.
-fn outcome(span: &Span, status: u16) -> Outcome {
+pub(crate) fn outcome(span: &Span, status: u16) -> Outcome {
     match (span.status.code, status) {
         (StatusCode::Error, 400..500) => Outcome::Refused,
         (StatusCode::Error, _) => Outcome::Error,

@@ -6,3 +6,4 @@ mod observe;
 mod properties;
 mod real;
 mod state;
+mod stored;

@@ -1,0 +1,710 @@
+//! Spans as the repository keeps them: small, exact, and read without what came before.
+//!
+//! OTLP repeats every key's tag and has no place for what only Zipkin and Jaeger say, so spans
+//! have a form of their own. A batch's resources and scopes are written once, apart ([`Contexts`]);
+//! each span names its two by number. One span has one sequence of bytes: equal bytes (and equal
+//! contexts) are equal spans, so exact repeats are found without decoding.
+//!
+//! `docs/formats/repository.md` gives the bytes. Reading may leave out what a call tree does not
+//! need ([`Part::Tree`]), so that a trace of a million spans is judged in little memory.
+//!
+//! Requirements: E2 (nothing of a span is dropped).
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use selvedge_entry::{Text, Timestamp};
+use selvedge_identity::{Interaction, Origin};
+use thiserror::Error;
+
+use crate::observe::details::matters;
+use crate::value::NESTING_MAX;
+use crate::{Attributes, Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode, Value};
+
+/// Bytes that are not of the form. Nothing of them is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("stored span is damaged: {0}")]
+pub struct Damaged(&'static str);
+
+/// How much of a span to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// What places it in a call tree: no events and links, and of its attributes only those that
+    /// [`crate::observe()`] looks at, and one without a name that stands for the rest. The tree
+    /// has the same nodes and flags.
+    Tree,
+}
+
+/// Spans in their stored form.
+#[derive(Clone, Debug, Default)]
+pub struct StoredSpans {
+    /// The resources and scopes that they name ([`Contexts::decode`]).
+    pub contexts: Vec<u8>,
+    /// The spans, one after the other.
+    pub bytes: Vec<u8>,
+    /// Where each lies in `bytes`.
+    pub spans: Vec<Range<usize>>,
+}
+
+impl StoredSpans {
+    /// The stored form of spans that need not have anything in common.
+    #[must_use]
+    pub fn of<'a>(spans: impl IntoIterator<Item = &'a Span>) -> Self {
+        let mut stored = Self::default();
+        let mut resources = Table::default();
+        let mut scopes = Table::default();
+        for span in spans {
+            let resource = resources.number(&span.resource);
+            let scope = scopes.number(&span.scope);
+            let from = stored.bytes.len();
+            put_number(&mut stored.bytes, resource);
+            put_number(&mut stored.bytes, scope);
+            put_span(&mut stored.bytes, span);
+            stored.spans.push(from..stored.bytes.len());
+        }
+        let out = &mut stored.contexts;
+        put_number(out, resources.all.len() as u64);
+        for resource in resources.all {
+            put_sized(out, |out| put_resource(out, resource));
+        }
+        put_number(out, scopes.all.len() as u64);
+        for scope in scopes.all {
+            put_sized(out, |out| put_scope(out, scope));
+        }
+        stored
+    }
+}
+
+/// Each value once, by its address first: a batch's spans share theirs.
+struct Table<'a, T> {
+    by_address: HashMap<*const T, u64>,
+    by_value: HashMap<&'a T, u64>,
+    all: Vec<&'a T>,
+}
+
+impl<T> Default for Table<'_, T> {
+    fn default() -> Self {
+        Self {
+            by_address: HashMap::new(),
+            by_value: HashMap::new(),
+            all: Vec::new(),
+        }
+    }
+}
+
+impl<'a, T: Eq + std::hash::Hash> Table<'a, T> {
+    fn number(&mut self, value: &'a Arc<T>) -> u64 {
+        let all = &mut self.all;
+        let by_value = &mut self.by_value;
+        *self
+            .by_address
+            .entry(Arc::as_ptr(value))
+            .or_insert_with(|| {
+                *by_value.entry(value).or_insert_with(|| {
+                    all.push(value);
+                    all.len() as u64 - 1
+                })
+            })
+    }
+}
+
+/// The resources and scopes of a batch.
+#[derive(Clone, Debug, Default)]
+pub struct Contexts {
+    resources: Vec<Known>,
+    scopes: Vec<(Range<usize>, Arc<Scope>)>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    bytes: Range<usize>,
+    resource: Arc<Resource>,
+    service: Text,
+    host: Text,
+}
+
+impl Contexts {
+    /// Reads [`StoredSpans::contexts`].
+    ///
+    /// # Errors
+    /// When they are not of the form.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut reader = Reader::new(bytes);
+        let mut contexts = Self::default();
+        for _ in 0..reader.count()? {
+            let part = reader.part()?;
+            let mut inner = Reader::new(&bytes[part.clone()]);
+            let resource = inner.resource()?;
+            inner.end()?;
+            let (service, host) = resource.names();
+            contexts.resources.push(Known {
+                bytes: part,
+                resource: Arc::new(resource),
+                service,
+                host,
+            });
+        }
+        for _ in 0..reader.count()? {
+            let part = reader.part()?;
+            let mut inner = Reader::new(&bytes[part.clone()]);
+            let scope = inner.scope()?;
+            inner.end()?;
+            contexts.scopes.push((part, Arc::new(scope)));
+        }
+        reader.end()?;
+        Ok(contexts)
+    }
+
+    /// What the bytes of a span say of it: where its resource and its scope lie in the contexts'
+    /// bytes, and the span's own bytes without its naming of them. Equal parts are equal spans.
+    ///
+    /// # Errors
+    /// When the bytes name no context of these.
+    pub fn parts<'a>(
+        &self,
+        span: &'a [u8],
+    ) -> Result<(Range<usize>, Range<usize>, &'a [u8]), Damaged> {
+        let mut reader = Reader::new(span);
+        let (resource, scope) = self.named(&mut reader)?;
+        Ok((resource.bytes.clone(), scope.0.clone(), &span[reader.at..]))
+    }
+
+    /// Reads a span.
+    ///
+    /// # Errors
+    /// When the bytes are not of the form.
+    pub fn span(&self, bytes: &[u8], part: Part) -> Result<Span, Damaged> {
+        let mut reader = Reader::new(bytes);
+        let (resource, scope) = self.named(&mut reader)?;
+        let span = reader.span(resource, &scope.1, part)?;
+        reader.end()?;
+        Ok(span)
+    }
+
+    fn named(
+        &self,
+        reader: &mut Reader<'_>,
+    ) -> Result<(&Known, &(Range<usize>, Arc<Scope>)), Damaged> {
+        let mut number = || usize::try_from(reader.number()?).map_err(|_| Damaged("number"));
+        let resource = self.resources.get(number()?).ok_or(Damaged("resource"))?;
+        let scope = self.scopes.get(number()?).ok_or(Damaged("scope"))?;
+        Ok((resource, scope))
+    }
+}
+
+/// Which parts of a span follow its ids; the rest is as a new span has it.
+mod has {
+    /// Bits 0 to 2: the kind; 3 and 4: the status code.
+    pub(super) const KIND: u64 = 0b111;
+    pub(super) const CODE_SHIFT: u32 = 3;
+    pub(super) const SHARED: u64 = 1 << 5;
+    pub(super) const PARENT: u64 = 1 << 6;
+    pub(super) const START: u64 = 1 << 7;
+    pub(super) const DURATION: u64 = 1 << 8;
+    pub(super) const NAMES: u64 = 1 << 9;
+    pub(super) const TRACE_STATE: u64 = 1 << 10;
+    pub(super) const FLAGS: u64 = 1 << 11;
+    pub(super) const MESSAGE: u64 = 1 << 12;
+    pub(super) const DROPPED: u64 = 1 << 13;
+    pub(super) const ODD: u64 = 1 << 14;
+    pub(super) const EVENTS: u64 = 1 << 15;
+    pub(super) const LINKS: u64 = 1 << 16;
+    pub(super) const ALL: u64 = (1 << 17) - 1;
+}
+
+const KINDS: [Kind; 6] = [
+    Kind::Unspecified,
+    Kind::Internal,
+    Kind::Server,
+    Kind::Client,
+    Kind::Producer,
+    Kind::Consumer,
+];
+const CODES: [StatusCode; 3] = [StatusCode::Unset, StatusCode::Ok, StatusCode::Error];
+
+fn put_span(out: &mut Vec<u8>, span: &Span) {
+    out.extend_from_slice(span.origin.as_bytes());
+    out.extend_from_slice(span.id.as_bytes());
+    let (service, host) = span.resource.names();
+    let named = span.service != service || span.host != host;
+    let dropped = [
+        span.dropped_attributes,
+        span.dropped_events,
+        span.dropped_links,
+    ];
+    let mut bits = span.kind as u64 | (span.status.code as u64) << has::CODE_SHIFT;
+    let mut bit = |on: bool, bit: u64| bits |= if on { bit } else { 0 };
+    bit(span.shared, has::SHARED);
+    bit(span.parent.is_some(), has::PARENT);
+    bit(span.start.is_some(), has::START);
+    bit(span.duration_ns.is_some(), has::DURATION);
+    bit(named, has::NAMES);
+    bit(span.trace_state.is_some(), has::TRACE_STATE);
+    bit(span.flags != 0, has::FLAGS);
+    bit(span.status.message.is_some(), has::MESSAGE);
+    bit(dropped != [0; 3], has::DROPPED);
+    bit(!span.odd.is_empty(), has::ODD);
+    bit(!span.events.is_empty(), has::EVENTS);
+    bit(!span.links.is_empty(), has::LINKS);
+    put_number(out, bits);
+    if let Some(parent) = span.parent {
+        out.extend_from_slice(parent.as_bytes());
+    }
+    if let Some(start) = span.start {
+        out.extend_from_slice(&start.0.to_le_bytes());
+    }
+    if let Some(duration) = span.duration_ns {
+        put_number(out, duration);
+    }
+    if named {
+        put_text(out, &span.service);
+        put_text(out, &span.host);
+    }
+    put_text(out, &span.name);
+    if let Some(state) = &span.trace_state {
+        put_text(out, state);
+    }
+    if span.flags != 0 {
+        put_number(out, span.flags.into());
+    }
+    if let Some(message) = &span.status.message {
+        put_text(out, message);
+    }
+    if dropped != [0; 3] {
+        dropped
+            .iter()
+            .for_each(|&count| put_number(out, count.into()));
+    }
+    if !span.odd.is_empty() {
+        put_number(out, span.odd.len() as u64);
+        span.odd.iter().for_each(|odd| put_text(out, odd));
+    }
+    put_attributes(out, &span.attributes);
+    if !span.events.is_empty() {
+        put_number(out, span.events.len() as u64);
+        for event in &span.events {
+            out.extend_from_slice(&event.at.0.to_le_bytes());
+            put_text(out, &event.name);
+            put_attributes(out, &event.attributes);
+            put_number(out, event.dropped_attributes.into());
+        }
+    }
+    if !span.links.is_empty() {
+        put_number(out, span.links.len() as u64);
+        for link in &span.links {
+            out.extend_from_slice(link.origin.as_bytes());
+            out.extend_from_slice(link.id.as_bytes());
+            put_optional(out, link.trace_state.as_ref());
+            put_attributes(out, &link.attributes);
+            put_number(out, link.dropped_attributes.into());
+            put_number(out, link.flags.into());
+        }
+    }
+}
+
+fn put_resource(out: &mut Vec<u8>, resource: &Resource) {
+    put_attributes(out, &resource.attributes);
+    put_number(out, resource.dropped_attributes.into());
+    put_optional(out, resource.schema_url.as_ref());
+}
+
+fn put_scope(out: &mut Vec<u8>, scope: &Scope) {
+    put_text(out, &scope.name);
+    put_text(out, &scope.version);
+    put_attributes(out, &scope.attributes);
+    put_number(out, scope.dropped_attributes.into());
+    put_optional(out, scope.schema_url.as_ref());
+}
+
+fn put_attributes(out: &mut Vec<u8>, attributes: &Attributes) {
+    put_number(out, attributes.len() as u64);
+    for (name, value) in attributes {
+        put_text(out, name);
+        put_value(out, value);
+    }
+}
+
+/// Nests no deeper than the readers of spans let values nest.
+fn put_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Empty => out.push(0),
+        Value::Text(text) => {
+            out.push(1);
+            put_text(out, text);
+        }
+        Value::Bool(value) => out.push(2 + u8::from(*value)),
+        Value::Int(number) => {
+            out.push(4);
+            put_number(out, (number << 1 ^ number >> 63) as u64);
+        }
+        Value::Double(bits) => {
+            out.push(5);
+            out.extend_from_slice(&bits.to_le_bytes());
+        }
+        Value::Bytes(bytes) => {
+            out.push(6);
+            put_number(out, bytes.len() as u64);
+            out.extend_from_slice(bytes);
+        }
+        Value::List(values) => {
+            out.push(7);
+            put_number(out, values.len() as u64);
+            values.iter().for_each(|value| put_value(out, value));
+        }
+        Value::Map(values) => {
+            out.push(8);
+            put_attributes(out, values);
+        }
+    }
+}
+
+/// FNV-1a, by eight bytes at a time: it tells apart what an accident made alike, and no more.
+fn digest(bytes: &[u8]) -> u64 {
+    bytes
+        .chunks(8)
+        .fold(0xcbf2_9ce4_8422_2325, |digest, chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            let mixed = (digest ^ u64::from_le_bytes(word)).wrapping_mul(0x0100_0000_01b3);
+            mixed ^ mixed >> 29
+        })
+}
+
+/// Seven bits a byte, lowest first.
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_number(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn put_optional(out: &mut Vec<u8>, text: Option<&Text>) {
+    out.push(u8::from(text.is_some()));
+    if let Some(text) = text {
+        put_text(out, text);
+    }
+}
+
+fn put_sized(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
+    let mut part = Vec::new();
+    put(&mut part);
+    put_number(out, part.len() as u64);
+    out.extend_from_slice(&part);
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+type Read<T> = Result<T, Damaged>;
+
+impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    fn end(&self) -> Read<()> {
+        match self.at == self.bytes.len() {
+            true => Ok(()),
+            false => Err(Damaged("bytes left over")),
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Read<&'a [u8]> {
+        let rest = &self.bytes[self.at..];
+        let taken = rest.get(..length).ok_or(Damaged("cut"))?;
+        self.at += length;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
+        Ok(self.take(N)?.try_into().expect("as long as asked"))
+    }
+
+    fn byte(&mut self) -> Read<u8> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    /// A number, in its shortest form only: one value has one sequence of bytes.
+    fn number(&mut self) -> Read<u64> {
+        let mut number = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && byte > 1 || shift > 0 && byte == 0 {
+                return Err(Damaged("number"));
+            }
+            number |= bits << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+        Err(Damaged("number"))
+    }
+
+    fn small(&mut self) -> Read<u32> {
+        u32::try_from(self.number()?).map_err(|_| Damaged("number"))
+    }
+
+    /// How many parts follow; each takes a byte at least.
+    fn count(&mut self) -> Read<usize> {
+        let count = usize::try_from(self.number()?).map_err(|_| Damaged("count"))?;
+        match count <= self.bytes.len() - self.at {
+            true => Ok(count),
+            false => Err(Damaged("count")),
+        }
+    }
+
+    /// Where a part lies whose length stands before it.
+    fn part(&mut self) -> Read<Range<usize>> {
+        let length = self.count()?;
+        let from = self.at;
+        self.take(length)?;
+        Ok(from..self.at)
+    }
+
+    fn sized(&mut self) -> Read<&'a [u8]> {
+        let length = self.count()?;
+        self.take(length)
+    }
+
+    fn str(&mut self) -> Read<&'a str> {
+        std::str::from_utf8(self.sized()?).map_err(|_| Damaged("text"))
+    }
+
+    fn text(&mut self) -> Read<Text> {
+        Ok(self.str()?.into())
+    }
+
+    fn optional(&mut self) -> Read<Option<Text>> {
+        match self.byte()? {
+            0 => Ok(None),
+            1 => Ok(Some(self.text()?)),
+            _ => Err(Damaged("mark")),
+        }
+    }
+
+    fn origin(&mut self) -> Read<Origin> {
+        Origin::from_bytes(self.array()?).ok_or(Damaged("zero id"))
+    }
+
+    fn id(&mut self) -> Read<Interaction> {
+        Interaction::from_bytes(self.array()?).ok_or(Damaged("zero id"))
+    }
+
+    fn time(&mut self) -> Read<Timestamp> {
+        Ok(Timestamp(i64::from_le_bytes(self.array()?)))
+    }
+
+    fn attributes(&mut self) -> Read<Attributes> {
+        self.nested_attributes(0)
+    }
+
+    fn nested_attributes(&mut self, level: usize) -> Read<Attributes> {
+        let count = self.count()?;
+        let mut attributes = Vec::with_capacity(count.min(64));
+        for _ in 0..count {
+            attributes.push((self.text()?, self.value(level)?));
+        }
+        Ok(attributes)
+    }
+
+    /// Those attributes that a call tree looks at.
+    fn tree_attributes(&mut self) -> Read<Attributes> {
+        let mut attributes = Vec::new();
+        for _ in 0..self.count()? {
+            let name = self.str()?;
+            match matters(name) {
+                true => attributes.push((name.into(), self.value(0)?)),
+                false => self.skip_value(0)?,
+            }
+        }
+        Ok(attributes)
+    }
+
+    fn value(&mut self, level: usize) -> Read<Value> {
+        if level > NESTING_MAX + 1 {
+            return Err(Damaged("nesting"));
+        }
+        Ok(match self.byte()? {
+            0 => Value::Empty,
+            1 => Value::Text(self.text()?),
+            2 => Value::Bool(false),
+            3 => Value::Bool(true),
+            4 => {
+                let number = self.number()?;
+                Value::Int((number >> 1) as i64 ^ -((number & 1) as i64))
+            }
+            5 => Value::Double(u64::from_le_bytes(self.array()?)),
+            6 => Value::Bytes(self.sized()?.into()),
+            7 => {
+                let count = self.count()?;
+                let mut values = Vec::with_capacity(count.min(64));
+                for _ in 0..count {
+                    values.push(self.value(level + 1)?);
+                }
+                Value::List(values)
+            }
+            8 => Value::Map(self.nested_attributes(level + 1)?),
+            _ => return Err(Damaged("value")),
+        })
+    }
+
+    fn skip_value(&mut self, level: usize) -> Read<()> {
+        if level > NESTING_MAX + 1 {
+            return Err(Damaged("nesting"));
+        }
+        match self.byte()? {
+            0 | 2 | 3 => {}
+            1 | 6 => _ = self.sized()?,
+            4 => _ = self.number()?,
+            5 => _ = self.take(8)?,
+            7 => {
+                for _ in 0..self.count()? {
+                    self.skip_value(level + 1)?;
+                }
+            }
+            8 => {
+                for _ in 0..self.count()? {
+                    self.sized()?;
+                    self.skip_value(level + 1)?;
+                }
+            }
+            _ => return Err(Damaged("value")),
+        }
+        Ok(())
+    }
+
+    fn resource(&mut self) -> Read<Resource> {
+        Ok(Resource {
+            attributes: self.attributes()?,
+            dropped_attributes: self.small()?,
+            schema_url: self.optional()?,
+        })
+    }
+
+    fn scope(&mut self) -> Read<Scope> {
+        Ok(Scope {
+            name: self.text()?,
+            version: self.text()?,
+            attributes: self.attributes()?,
+            dropped_attributes: self.small()?,
+            schema_url: self.optional()?,
+        })
+    }
+
+    fn span(&mut self, known: &Known, scope: &Arc<Scope>, part: Part) -> Read<Span> {
+        let origin = self.origin()?;
+        let id = self.id()?;
+        let bits = self.number()?;
+        if bits & !has::ALL != 0 {
+            return Err(Damaged("bits"));
+        }
+        let has = |bit: u64| bits & bit != 0;
+        let kind = KINDS.get((bits & has::KIND) as usize);
+        let code = CODES.get((bits >> has::CODE_SHIFT & 0b11) as usize);
+        let parent = has(has::PARENT).then(|| self.id()).transpose()?;
+        let start = has(has::START).then(|| self.time()).transpose()?;
+        let duration_ns = has(has::DURATION).then(|| self.number()).transpose()?;
+        let (service, host) = match has(has::NAMES) {
+            true => (self.text()?, self.text()?),
+            false => (known.service.clone(), known.host.clone()),
+        };
+        let name = self.text()?;
+        let trace_state = has(has::TRACE_STATE).then(|| self.text()).transpose()?;
+        let flags = if has(has::FLAGS) { self.small()? } else { 0 };
+        let message = has(has::MESSAGE).then(|| self.text()).transpose()?;
+        let mut dropped = [0; 3];
+        if has(has::DROPPED) {
+            for count in &mut dropped {
+                *count = self.small()?;
+            }
+        }
+        let mut odd = Vec::new();
+        if has(has::ODD) {
+            for _ in 0..self.count()? {
+                odd.push(self.text()?);
+            }
+        }
+        let mut span = Span {
+            origin,
+            id,
+            kind: *kind.ok_or(Damaged("kind"))?,
+            service,
+            host,
+            parent,
+            shared: has(has::SHARED),
+            start,
+            duration_ns,
+            name,
+            trace_state,
+            flags,
+            status: Status {
+                code: *code.ok_or(Damaged("status"))?,
+                message,
+            },
+            attributes: Vec::new(),
+            dropped_attributes: dropped[0],
+            events: Vec::new(),
+            dropped_events: dropped[1],
+            links: Vec::new(),
+            dropped_links: dropped[2],
+            resource: known.resource.clone(),
+            scope: scope.clone(),
+            odd,
+        };
+        if part == Part::Tree {
+            let rest = &self.bytes[self.at..];
+            span.attributes = self.tree_attributes()?;
+            // Twins that differ in what is left out stay apart.
+            span.attributes
+                .push((Text::default(), Value::Int(digest(rest) as i64)));
+            self.at = self.bytes.len();
+            return Ok(span);
+        }
+        span.attributes = self.attributes()?;
+        if has(has::EVENTS) {
+            for _ in 0..self.count()? {
+                let event = self.event()?;
+                span.events.push(event);
+            }
+        }
+        if has(has::LINKS) {
+            for _ in 0..self.count()? {
+                let link = self.link()?;
+                span.links.push(link);
+            }
+        }
+        Ok(span)
+    }
+
+    fn event(&mut self) -> Read<Event> {
+        Ok(Event {
+            at: self.time()?,
+            name: self.text()?,
+            attributes: self.attributes()?,
+            dropped_attributes: self.small()?,
+        })
+    }
+
+    fn link(&mut self) -> Read<SpanLink> {
+        Ok(SpanLink {
+            origin: self.origin()?,
+            id: self.id()?,
+            trace_state: self.optional()?,
+            attributes: self.attributes()?,
+            dropped_attributes: self.small()?,
+            flags: self.small()?,
+        })
+    }
+}
