@@ -27,5 +27,5 @@ pub use file::read;
 pub use intake::{INPUT_BYTES_MAX, Intake, PARTS_MAX, Refusal, SpanError, TEXT_BYTES_MAX};
 pub use observe::{Observed, observe};
 pub use span::{Attributes, Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode};
-pub use stored::{Contexts, Damaged, Part, StoredSpans};
+pub use stored::{Contexts, Damaged, Part, Parts, StoredSpans};
 pub use value::Value;

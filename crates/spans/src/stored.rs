@@ -27,6 +27,8 @@ use crate::{Attributes, Event, Kind, Resource, Scope, Span, SpanLink, Status, St
 #[error("stored span is damaged: {0}")]
 pub struct Damaged(&'static str);
 
+type Read<T> = Result<T, Damaged>;
+
 /// How much of a span to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -114,6 +116,7 @@ impl<'a, T: Eq + std::hash::Hash> Table<'a, T> {
 /// The resources and scopes of a batch.
 #[derive(Clone, Debug, Default)]
 pub struct Contexts {
+    bytes: Box<[u8]>,
     resources: Vec<Known>,
     scopes: Vec<(Range<usize>, Arc<Scope>)>,
 }
@@ -126,6 +129,17 @@ struct Known {
     host: Text,
 }
 
+/// A stored span, taken apart. Spans whose parts hold the same bytes are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts<'a> {
+    /// The number of its resource.
+    pub resource: usize,
+    /// The number of its scope.
+    pub scope: usize,
+    /// All else.
+    pub own: &'a [u8],
+}
+
 impl Contexts {
     /// Reads [`StoredSpans::contexts`].
     ///
@@ -133,7 +147,10 @@ impl Contexts {
     /// When they are not of the form.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
         let mut reader = Reader::new(bytes);
-        let mut contexts = Self::default();
+        let mut contexts = Self {
+            bytes: bytes.into(),
+            ..Self::default()
+        };
         for _ in 0..reader.count()? {
             let part = reader.part()?;
             let mut inner = Reader::new(&bytes[part.clone()]);
@@ -158,18 +175,32 @@ impl Contexts {
         Ok(contexts)
     }
 
-    /// What the bytes of a span say of it: where its resource and its scope lie in the contexts'
-    /// bytes, and the span's own bytes without its naming of them. Equal parts are equal spans.
+    /// The bytes of each resource, by number.
+    pub fn resources(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.resources
+            .iter()
+            .map(|known| &self.bytes[known.bytes.clone()])
+    }
+
+    /// The bytes of each scope, by number.
+    pub fn scopes(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.scopes
+            .iter()
+            .map(|(bytes, _)| &self.bytes[bytes.clone()])
+    }
+
+    /// Takes a span's bytes apart.
     ///
     /// # Errors
-    /// When the bytes name no context of these.
-    pub fn parts<'a>(
-        &self,
-        span: &'a [u8],
-    ) -> Result<(Range<usize>, Range<usize>, &'a [u8]), Damaged> {
+    /// When they name no context of these.
+    pub fn parts<'a>(&self, span: &'a [u8]) -> Result<Parts<'a>, Damaged> {
         let mut reader = Reader::new(span);
-        let (resource, scope) = self.named(&mut reader)?;
-        Ok((resource.bytes.clone(), scope.0.clone(), &span[reader.at..]))
+        let (resource, scope) = self.numbers(&mut reader)?;
+        Ok(Parts {
+            resource,
+            scope,
+            own: &span[reader.at..],
+        })
     }
 
     /// Reads a span.
@@ -178,20 +209,21 @@ impl Contexts {
     /// When the bytes are not of the form.
     pub fn span(&self, bytes: &[u8], part: Part) -> Result<Span, Damaged> {
         let mut reader = Reader::new(bytes);
-        let (resource, scope) = self.named(&mut reader)?;
-        let span = reader.span(resource, &scope.1, part)?;
+        let (resource, scope) = self.numbers(&mut reader)?;
+        let span = reader.span(&self.resources[resource], &self.scopes[scope].1, part)?;
         reader.end()?;
         Ok(span)
     }
 
-    fn named(
-        &self,
-        reader: &mut Reader<'_>,
-    ) -> Result<(&Known, &(Range<usize>, Arc<Scope>)), Damaged> {
-        let mut number = || usize::try_from(reader.number()?).map_err(|_| Damaged("number"));
-        let resource = self.resources.get(number()?).ok_or(Damaged("resource"))?;
-        let scope = self.scopes.get(number()?).ok_or(Damaged("scope"))?;
-        Ok((resource, scope))
+    fn numbers(&self, reader: &mut Reader<'_>) -> Read<(usize, usize)> {
+        let mut number = |below: usize| {
+            let number = usize::try_from(reader.number()?).unwrap_or(usize::MAX);
+            match number < below {
+                true => Ok(number),
+                false => Err(Damaged("context")),
+            }
+        };
+        Ok((number(self.resources.len())?, number(self.scopes.len())?))
     }
 }
 
@@ -405,8 +437,6 @@ struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
-
-type Read<T> = Result<T, Damaged>;
 
 impl<'a> Reader<'a> {
     fn new(bytes: &'a [u8]) -> Self {

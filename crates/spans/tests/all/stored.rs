@@ -50,8 +50,10 @@ proptest! {
         let stored = StoredSpans::of(&spans);
         let contexts = Contexts::decode(&stored.contexts).expect("as written");
         let parts = |at: usize| {
-            let (resource, scope, own) = contexts.parts(&stored.bytes[stored.spans[at].clone()]).expect("as written");
-            (&stored.contexts[resource], &stored.contexts[scope], own)
+            let parts = contexts.parts(&stored.bytes[stored.spans[at].clone()]).expect("as written");
+            let resource = contexts.resources().nth(parts.resource).map(<[u8]>::to_vec);
+            let scope = contexts.scopes().nth(parts.scope).map(<[u8]>::to_vec);
+            (resource, scope, parts.own)
         };
         for a in 0..spans.len() {
             for b in 0..spans.len() {
