@@ -5,68 +5,113 @@
 //! (not `-bin`) metadata. Keys are written in lower case, as gRPC demands, and read in any, as
 //! some clients of NATS change it.
 
+use super::reference::REFERENCE;
+use super::{CALLER, CARRIED, REQUEST, TRACEPARENT, TRACESTATE};
 use super::{Extracted, Headers, Injected, b3};
-use super::{REQUEST, TRACEPARENT, TRACESTATE};
 use crate::Shape;
 
 /// Bytes of `tracestate` that are read, over all pairs of that key. What is longer is dropped
 /// whole, as one that breaks the grammar.
 pub const TRACESTATE_MAX: usize = 8192;
 
-/// Reads the pairs, B3's among them, as [`super::extract_wrapped`] reads headers. Pairs of other
-/// keys are passed over. Of several with one key the last counts: who passes a message on adds
-/// his behind what was there. Only several `tracestate` are one list.
+/// Our pairs among those of a message or a call, as they came.
+#[derive(Clone, Debug, Default)]
+pub struct Pairs<'a> {
+    request: Option<&'a [u8]>,
+    traceparent: Option<&'a [u8]>,
+    tracestate: Option<Vec<u8>>,
+    /// B3's.
+    pub b3: b3::Headers<'a>,
+    /// [`super::CARRIED`].
+    pub carried: Option<&'a [u8]>,
+    /// [`super::CALLER`].
+    pub caller: Option<&'a [u8]>,
+    /// [`super::reference::REFERENCE`].
+    pub reference: Option<&'a [u8]>,
+    /// `tracestate` was longer than [`TRACESTATE_MAX`] and is dropped whole.
+    pub oversized: bool,
+}
+
+impl<'a> Pairs<'a> {
+    /// Finds them. Pairs of other keys are passed over. Of several with one key the last counts:
+    /// who passes a message on adds his behind what was there. Only several `tracestate` are one
+    /// list.
+    #[must_use]
+    pub fn read(pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
+        let mut found = Self::default();
+        for (key, value) in pairs {
+            let is = |name: &str| key.eq_ignore_ascii_case(name);
+            let place = if is(TRACESTATE) {
+                found.add_state(value);
+                continue;
+            } else if is(REQUEST) {
+                &mut found.request
+            } else if is(TRACEPARENT) {
+                &mut found.traceparent
+            } else if is(CARRIED) {
+                &mut found.carried
+            } else if is(CALLER) {
+                &mut found.caller
+            } else if is(REFERENCE) {
+                &mut found.reference
+            } else if is(b3::B3) {
+                &mut found.b3.single
+            } else if is(b3::TRACE_ID) {
+                &mut found.b3.trace_id
+            } else if is(b3::SPAN_ID) {
+                &mut found.b3.span_id
+            } else if is(b3::PARENT_SPAN_ID) {
+                &mut found.b3.parent_span_id
+            } else if is(b3::SAMPLED) {
+                &mut found.b3.sampled
+            } else if is(b3::FLAGS) {
+                &mut found.b3.flags
+            } else {
+                continue;
+            };
+            *place = Some(value);
+        }
+        found.oversized = found
+            .tracestate
+            .take_if(|state| state.len() > TRACESTATE_MAX)
+            .is_some();
+        found
+    }
+
+    /// The identifying ones, as headers.
+    #[must_use]
+    pub fn headers(&self) -> Headers<'_> {
+        Headers {
+            request: self.request,
+            traceparent: self.traceparent,
+            tracestate: self.tracestate.as_deref(),
+        }
+    }
+
+    fn add_state(&mut self, value: &[u8]) {
+        let states = self.tracestate.get_or_insert_default();
+        if states.len() <= TRACESTATE_MAX {
+            if !states.is_empty() {
+                states.push(b',');
+            }
+            // One byte over the limit is enough to tell.
+            let room = (TRACESTATE_MAX + 1).saturating_sub(states.len());
+            states.extend_from_slice(&value[..value.len().min(room)]);
+        }
+    }
+}
+
+/// Reads the pairs, B3's among them, as [`super::extract_wrapped`] reads headers. See
+/// [`Pairs::read`] for which count.
 #[must_use]
 pub fn extract<'a>(
     pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     continued: bool,
     shape: Shape,
 ) -> Extracted {
-    let mut headers = Headers::default();
-    let mut wrapped = b3::Headers::default();
-    let mut states: Option<Vec<u8>> = None;
-    for (key, value) in pairs {
-        let is = |name: &str| key.eq_ignore_ascii_case(name);
-        let place = if is(TRACESTATE) {
-            let states = states.get_or_insert_default();
-            if states.len() <= TRACESTATE_MAX {
-                if !states.is_empty() {
-                    states.push(b',');
-                }
-                // One byte over the limit is enough to tell.
-                let room = (TRACESTATE_MAX + 1).saturating_sub(states.len());
-                states.extend_from_slice(&value[..value.len().min(room)]);
-            }
-            continue;
-        } else if is(REQUEST) {
-            &mut headers.request
-        } else if is(TRACEPARENT) {
-            &mut headers.traceparent
-        } else if is(b3::B3) {
-            &mut wrapped.single
-        } else if is(b3::TRACE_ID) {
-            &mut wrapped.trace_id
-        } else if is(b3::SPAN_ID) {
-            &mut wrapped.span_id
-        } else if is(b3::PARENT_SPAN_ID) {
-            &mut wrapped.parent_span_id
-        } else if is(b3::SAMPLED) {
-            &mut wrapped.sampled
-        } else if is(b3::FLAGS) {
-            &mut wrapped.flags
-        } else {
-            continue;
-        };
-        *place = Some(value);
-    }
-    let oversized = states.as_ref().is_some_and(|s| s.len() > TRACESTATE_MAX);
-    let states = states.filter(|_| !oversized);
-    let headers = Headers {
-        tracestate: states.as_deref(),
-        ..headers
-    };
-    let mut out = super::extract_wrapped(headers, wrapped, continued, shape);
-    out.tracestate_fault |= oversized;
+    let pairs = Pairs::read(pairs);
+    let mut out = super::extract_wrapped(pairs.headers(), pairs.b3, continued, shape);
+    out.tracestate_fault |= pairs.oversized;
     out
 }
 
