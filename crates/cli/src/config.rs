@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use selvedge_collector::CollectorOptions;
 use selvedge_gateway::GatewayOptions;
 use selvedge_identity::Shape;
 use selvedge_journal::{Durability, JournalOptions, Retain};
@@ -27,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) sidecar: Option<SidecarOptions>,
     pub(crate) bus: BusSection,
     pub(crate) admin: AdminSection,
+    pub(crate) collector: CollectorOptions,
     pub(crate) trusted: TrustedSection,
     pub(crate) node: NodeSection,
     pub(crate) journal: JournalSection,

@@ -5,6 +5,7 @@ mod admin;
 mod args;
 mod ask;
 mod base;
+mod collect;
 mod config;
 mod import;
 mod keys;

@@ -15,6 +15,7 @@ use selvedge_sidecar::{Sidecar, SidecarOptions};
 use crate::admin::{Admin, Metrics};
 use crate::args::{self, Member, ShopService};
 use crate::base::{Base, any_port, name};
+use crate::collect::Collecting;
 use crate::ports::Ports;
 use crate::{config, print, signal, up};
 
@@ -188,13 +189,19 @@ pub(crate) async fn repository(args: args::Repository) -> Result<()> {
     let repository = Repository::start(options, bus)
         .await
         .context("repository")?;
+    let collecting = Collecting::start(&base.config.collector, false, repository).await?;
+    let mut metrics = Metrics::default();
+    let counts = collecting.counts();
+    metrics.more(move || counts.to_prometheus());
     let address = args.listen.unwrap_or(base.config.admin.listen);
-    let admin = Admin::start(address, repository.router(Metrics::default().extras())).await?;
+    let router = collecting.repository().router(metrics.extras());
+    let admin = Admin::start(address, router).await?;
     let mut ports = Ports::default();
     ports.add("admin", admin.address);
+    collecting.add_to(&mut ports);
     serving(&args.member, ports, "repository", admin.address).await?;
     admin.stop().await;
-    repository.stop().await;
+    collecting.stop().await;
     Ok(())
 }
 

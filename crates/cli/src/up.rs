@@ -15,6 +15,7 @@ use selvedge_sidecar::{RunningSidecar, Sidecar, SidecarOptions};
 use crate::admin::{Admin, Metrics};
 use crate::args::Up;
 use crate::base::{Base, any_port, name, port};
+use crate::collect::Collecting;
 use crate::ports::Ports;
 use crate::print::{self, DIM, NAME, styled};
 use crate::signal;
@@ -25,7 +26,7 @@ const SERVERS: u16 = 3;
 /// What runs.
 struct Whole {
     hub: Hub,
-    repository: Repository,
+    collecting: Collecting,
     gateway: RunningGateway,
     admin: Admin,
     backs: Backs,
@@ -96,18 +97,22 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     metrics.hub(&hub);
     let counts = gateway.metrics();
     metrics.more(move || counts.counts().to_prometheus());
+    let collecting = Collecting::start(&config.collector, args.ephemeral, repository).await?;
+    let counts = collecting.counts();
+    metrics.more(move || counts.to_prometheus());
     let admin = Admin::start(
         port(config.admin.listen, args.ephemeral),
-        repository.router(metrics.extras()),
+        collecting.repository().router(metrics.extras()),
     )
     .await?;
     ports.add("gateway", gateway.local_addr());
     ports.add("admin", admin.address);
+    collecting.add_to(&mut ports);
     ports.add("bus", bus_address);
-    let banner = banner(base, &gateway, &admin, &backs);
+    let banner = banner(base, &gateway, &admin, &collecting, &backs);
     let running = Whole {
         hub,
-        repository,
+        collecting,
         gateway,
         admin,
         backs,
@@ -129,7 +134,7 @@ async fn stop(running: Whole) {
         node.stop().await;
     }
     running.admin.stop().await;
-    running.repository.stop().await;
+    running.collecting.stop().await;
     running.hub.stop().await;
 }
 
@@ -218,12 +223,21 @@ async fn sidecars(base: &Base, upstreams: &[String], bus: &Arc<dyn Bus>) -> Resu
     Ok(backs)
 }
 
-fn banner(base: &Base, gateway: &RunningGateway, admin: &Admin, backs: &Backs) -> String {
+fn banner(
+    base: &Base,
+    gateway: &RunningGateway,
+    admin: &Admin,
+    collecting: &Collecting,
+    backs: &Backs,
+) -> String {
     let line =
         |what: &str, value: &str| format!("  {}{value}\n", styled(DIM, &format!("{what:<10}")));
     let mut out = format!("{} serves\n", styled(NAME, "selvedge"));
     out += &line("gateway", &format!("http://{}", gateway.local_addr()));
     out += &line("page", &format!("http://{}", admin.address));
+    for (what, address) in collecting.addresses() {
+        out += &line(what, &address.to_string());
+    }
     let data: PathBuf = std::path::absolute(&base.data).unwrap_or_else(|_| base.data.clone());
     out += &line("data", &data.display().to_string());
     for (server, url) in &backs.upstreams {
