@@ -12,6 +12,7 @@ mod entry;
 mod fold;
 mod json;
 mod parts;
+mod question;
 mod record;
 mod share;
 mod time;
@@ -21,5 +22,6 @@ pub use entry::{
     Call, Closing, Data, Direction, Effect, Entry, Fields, Follow, Link, Opening, Outcome, Text,
 };
 pub use fold::{Fold, fold_all};
+pub use question::{OPEN_MAX, Question, Wanted};
 pub use record::{Record, RecordError};
 pub use time::{Timestamp, TimestampError};

@@ -58,6 +58,9 @@ const WHOLE_OPENING: u32 = 1;
 const WHOLE_CLOSING: u32 = 2;
 
 impl Record {
+    /// The kinds of record that begin an entry.
+    pub(crate) const OPENS: [u8; 2] = [OPENING, WHOLE];
+
     /// Appends the binary form (docs/formats/entry.md). Its first byte is the record's kind, 1 to
     /// 255; kind 0 belongs to the journal.
     ///

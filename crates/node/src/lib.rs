@@ -21,6 +21,7 @@ mod node;
 mod options;
 mod wait;
 
+pub use agent::AgentStatus;
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use exchange::{Action, Answer, End, Exchange, Outbound, OutboundHeaders, outcome_of};
 pub use gather::Gathered;
@@ -30,7 +31,9 @@ pub use keep::Keep;
 pub use memory::{Memory, MemoryCounts};
 pub use metrics::{NodeCounts, NodeMetrics};
 pub use node::{Node, NodeError};
-pub use options::{MemoryOptions, NodeOptions, WaitOptions, private_networks};
+pub use options::{
+    AgentMode, AgentOptions, MemoryOptions, NodeOptions, WaitOptions, private_networks,
+};
 
 /// The one shared copy of a text that almost every entry holds, else a copy of its own.
 fn text(text: &str) -> selvedge_entry::Text {

@@ -68,6 +68,12 @@ counters! {
     records_orphaned,
     /// Batches announced on the back-end network.
     batches_announced,
+    /// Reports made, by an agent that reports on a period.
+    reports,
+    /// Pages of answers given to those who asked for entries.
+    questions_answered,
+    /// Records given in them.
+    records_found,
     /// Batches taken from the back-end network.
     batches_taken,
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use selvedge_bus::{Bus, BusError};
 use selvedge_entry::{Direction, Opening, Record, Text, Timestamp};
 use selvedge_identity::{Head, KeyRing, Position, ServerName, SessionId, Shape};
-use selvedge_journal::{AppendError, Appended, Delivery, Journal, JournalError, Reader};
+use selvedge_journal::{
+    AppendError, Appended, Delivery, Durability, Journal, JournalError, Reader,
+};
 use selvedge_session::Orderer;
 use thiserror::Error;
 use tokio::task::JoinHandle;
@@ -14,7 +16,10 @@ use tokio::task::JoinHandle;
 use crate::late::Late;
 use crate::metrics::count;
 use crate::wait::Waiters;
-use crate::{Keep, Memory, NodeMetrics, NodeOptions, WaitOptions, agent};
+use crate::{
+    AgentMode, AgentOptions, AgentStatus, Keep, Memory, NodeMetrics, NodeOptions, WaitOptions,
+    agent,
+};
 
 /// Sessions whose greatest counter a server remembers; of a forgotten one it takes the greatest
 /// that it has given in any, so the rule holds all the same.
@@ -54,6 +59,7 @@ struct Inner {
     waiters: Waiters,
     late: Late,
     metrics: Arc<NodeMetrics>,
+    source: Arc<agent::JournalSource>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -63,7 +69,11 @@ impl Node {
     ///
     /// # Errors
     /// When the journal cannot be opened, or the server's name is taken on the network.
-    pub async fn start(options: NodeOptions, bus: Arc<dyn Bus>) -> Result<Self, NodeError> {
+    pub async fn start(mut options: NodeOptions, bus: Arc<dyn Bus>) -> Result<Self, NodeError> {
+        if let AgentMode::PastJournal { bytes_max } = options.agent.mode {
+            options.journal.durability = Durability::Memory;
+            options.journal.volatile_bytes = bytes_max;
+        }
         let entropy = options.entropy.clone();
         let journal = Journal::open(
             options.storage.clone(),
@@ -76,17 +86,26 @@ impl Node {
             }),
             options.journal.clone(),
         )?;
+        let journal = Arc::new(journal);
+        let metrics = Arc::<NodeMetrics>::default();
+        let source = agent::JournalSource::new(
+            options.server.clone(),
+            journal.clone(),
+            metrics.clone(),
+            options.agent.terms(),
+        );
         let node = Self {
             inner: Arc::new(Inner {
                 service: options.service.as_str().into(),
                 version: options.version.as_str().into(),
                 host: options.host.as_str().into(),
-                journal: Arc::new(journal),
+                journal,
                 memory: Arc::new(Memory::new(options.memory.bytes_max)),
                 orderer: Mutex::new(Orderer::new(SESSIONS_REMEMBERED)),
                 waiters: Waiters::default(),
                 late: Late::default(),
-                metrics: Arc::default(),
+                metrics,
+                source: Arc::new(source),
                 tasks: Mutex::default(),
                 options,
             }),
@@ -195,6 +214,12 @@ impl Node {
         &self.inner.metrics
     }
 
+    /// How its agent reports, and how far it has.
+    #[must_use]
+    pub fn agent(&self) -> AgentStatus {
+        self.inner.source.status()
+    }
+
     /// The time on its clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -227,8 +252,12 @@ impl Node {
         &self.inner.waiters
     }
 
-    pub(crate) fn shared_journal(&self) -> Arc<Journal> {
-        self.inner.journal.clone()
+    pub(crate) fn source(&self) -> Arc<agent::JournalSource> {
+        self.inner.source.clone()
+    }
+
+    pub(crate) fn agent_options(&self) -> AgentOptions {
+        self.inner.options.agent
     }
 
     pub(crate) fn shared_memory(&self) -> Arc<Memory> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use selvedge_bus::{ReportMode, Terms};
 use selvedge_identity::{KeyRing, ServerName, Shape};
 use selvedge_journal::{JournalOptions, Storage};
 
@@ -36,6 +37,8 @@ pub struct NodeOptions {
     pub wait: WaitOptions,
     /// How much of the fleet's history it holds (B2).
     pub memory: MemoryOptions,
+    /// When what it did is reported (D7).
+    pub agent: AgentOptions,
     /// Which request and answer data its entries keep.
     pub keep: Keep,
     /// Sources whose `traceparent` and `selvedge-request` are continued; others become links.
@@ -80,6 +83,61 @@ impl Default for MemoryOptions {
     }
 }
 
+/// How a server's agent reports its journal (D7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgentOptions {
+    /// When.
+    pub mode: AgentMode,
+    /// Whether peers get records as they are written, whatever the mode. Where not, they get them
+    /// with the reports (on demand: never), and nobody waits for this server's heads: for servers
+    /// that no gateway calls. Real time and past the journal mean peers, too.
+    pub peers_at_once: bool,
+}
+
+/// When a server's agent reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentMode {
+    /// Every record as soon as it is durable.
+    RealTime,
+    /// Everything since the last report, this often.
+    Period(Duration),
+    /// What is asked for.
+    OnDemand,
+    /// Every record at once, out of memory: the server writes no file, and what was not taken yet
+    /// is lost with the process.
+    PastJournal {
+        /// Bytes of records that wait for the network at most; the oldest go first, and are told
+        /// as a gap.
+        bytes_max: usize,
+    },
+}
+
+impl Default for AgentOptions {
+    fn default() -> Self {
+        Self {
+            mode: AgentMode::RealTime,
+            peers_at_once: true,
+        }
+    }
+}
+
+impl AgentOptions {
+    /// What the back-end network is told.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        let mode = match self.mode {
+            AgentMode::RealTime => ReportMode::RealTime,
+            AgentMode::Period(_) => ReportMode::Period,
+            AgentMode::OnDemand => ReportMode::OnDemand,
+            AgentMode::PastJournal { .. } => ReportMode::PastJournal,
+        };
+        Terms {
+            mode,
+            peers_at_once: self.peers_at_once || !mode.holds_back(),
+        }
+    }
+}
+
 impl NodeOptions {
     /// Settings with every default: the system's clock, random source and disk.
     #[must_use]
@@ -101,6 +159,7 @@ impl NodeOptions {
             shape: Shape::default(),
             wait: WaitOptions::default(),
             memory: MemoryOptions::default(),
+            agent: AgentOptions::default(),
             keep: Keep::default(),
             trusted: private_networks(),
             clock: Arc::new(SystemClock::new(0)),
