@@ -9,6 +9,7 @@
 //! Requirements: A1, A2, A5, A7, A8, A9, B2, D2, D6, D7, E6.
 
 mod agent;
+mod beside;
 mod clock;
 mod exchange;
 mod gather;
@@ -19,9 +20,11 @@ mod memory;
 mod metrics;
 mod node;
 mod options;
+mod shelf;
 mod wait;
 
 pub use agent::AgentStatus;
+pub use beside::{Beside, BesideCounts, BesideError, BesideOptions};
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use exchange::{Action, Answer, End, Exchange, Outbound, OutboundHeaders, outcome_of};
 pub use gather::Gathered;
@@ -34,6 +37,7 @@ pub use node::{Node, NodeError};
 pub use options::{
     AgentMode, AgentOptions, MemoryOptions, NodeOptions, WaitOptions, private_networks,
 };
+pub use shelf::{Shelf, ShelfCounts, ShelfError};
 
 /// The one shared copy of a text that almost every entry holds, else a copy of its own.
 fn text(text: &str) -> selvedge_entry::Text {

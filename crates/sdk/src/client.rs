@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::{Method, Request, Url};
 use selvedge_identity::carrier;
 use selvedge_node::{End, Exchange, Gathered, Outbound};
@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::record::{gather, kept_headers};
+use crate::sending::put_headers;
 
 /// How long a call may take, body and all, unless its request says otherwise.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -327,24 +328,4 @@ fn host(url: &Url) -> Option<String> {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
     })
-}
-
-/// Replaces the identifying headers by this call's own.
-fn put_headers(outbound: &Outbound, headers: &mut HeaderMap) {
-    let own = outbound.headers(true);
-    for (name, value) in [
-        (carrier::REQUEST, Some(own.request.as_str())),
-        (carrier::TRACEPARENT, Some(own.traceparent.as_str())),
-        (carrier::TRACESTATE, Some(own.tracestate.as_str())),
-        (carrier::CALLER, Some(&*own.caller)),
-        (carrier::CARRIED, own.carried.as_deref()),
-        // The session is carried, never advanced, by a deeper call.
-        (carrier::SESSION, None),
-    ] {
-        let name = HeaderName::from_static(name);
-        match value.and_then(|value| HeaderValue::from_str(value).ok()) {
-            Some(value) => headers.insert(name, value),
-            None => headers.remove(name),
-        };
-    }
 }

@@ -7,6 +7,7 @@ use http::request::Parts;
 use selvedge_identity::carrier;
 use selvedge_node::{Exchange, Inbound, Node};
 
+use crate::grpc::is_grpc;
 use crate::record::kept_headers;
 
 /// The server takes the request: waits for what its session has seen, and orders it.
@@ -28,7 +29,12 @@ pub(crate) async fn take(node: &Node, parts: &Parts, peer: Option<IpAddr>) -> Ex
             tracestate: tracestate.as_deref(),
         },
         caller: value(headers, carrier::CALLER).and_then(|name| std::str::from_utf8(name).ok()),
-        method: parts.method.as_str(),
+        // A gRPC call is named by its service and method, which are its path.
+        method: if is_grpc(headers) {
+            ""
+        } else {
+            parts.method.as_str()
+        },
         path: path.map_or("/", |path| path.as_str()),
         peer,
         received: node.now(),

@@ -24,7 +24,11 @@ use crate::reply::{Ended, ReplyBody};
 #[derive(Clone)]
 pub struct Layer {
     node: Node,
+    peer: PeerOf,
 }
+
+/// Finds in a request's extensions where it came from.
+type PeerOf = fn(&Extensions) -> Option<IpAddr>;
 
 /// The address that a request came from, where the server puts it into the request's extensions
 /// (with axum, its `ConnectInfo<SocketAddr>` does as well). Without either no source is trusted,
@@ -36,7 +40,16 @@ impl Layer {
     /// A layer that writes into this node's journal.
     #[must_use]
     pub fn new(node: Node) -> Self {
-        Self { node }
+        Self { node, peer }
+    }
+
+    /// Finds the peer's address in a request's extensions by this, where neither [`Peer`] nor
+    /// axum's connect info is there. With tonic:
+    /// `|e| Some(e.get::<TcpConnectInfo>()?.remote_addr()?.ip())`.
+    #[must_use]
+    pub fn peer_by(mut self, peer: PeerOf) -> Self {
+        self.peer = peer;
+        self
     }
 }
 
@@ -46,6 +59,7 @@ impl<S> tower::Layer<S> for Layer {
     fn layer(&self, inner: S) -> Tracked<S> {
         Tracked {
             node: self.node.clone(),
+            peer: self.peer,
             inner,
         }
     }
@@ -55,6 +69,7 @@ impl<S> tower::Layer<S> for Layer {
 #[derive(Clone)]
 pub struct Tracked<S> {
     node: Node,
+    peer: PeerOf,
     inner: S,
 }
 
@@ -78,12 +93,13 @@ where
         // The clone that was made ready goes with the request, a fresh one stays.
         let fresh = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, fresh);
-        Box::pin(handle(self.node.clone(), ready, request))
+        Box::pin(handle(self.node.clone(), self.peer, ready, request))
     }
 }
 
 async fn handle<S, B, R>(
     node: Node,
+    peer_of: PeerOf,
     mut service: S,
     request: Request<B>,
 ) -> Result<Response<ReplyBody<R>>, S::Error>
@@ -93,7 +109,8 @@ where
     R: Body<Data = Bytes> + Unpin,
 {
     let (mut parts, body) = request.into_parts();
-    let exchange = inbound::take(&node, &parts, peer(&parts.extensions)).await;
+    let from = peer(&parts.extensions).or_else(|| peer_of(&parts.extensions));
+    let exchange = inbound::take(&node, &parts, from).await;
     let given_up = GivenUp(Some(exchange.clone()));
     let received = Arc::new(Mutex::new(gather(node.keep(), &parts.headers)));
     parts.extensions.insert(exchange.clone());

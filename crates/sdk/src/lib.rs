@@ -51,24 +51,46 @@
 //!
 //! Work that no request caused (a timer, a batch) begins with [`begin`].
 //!
+//! # Beside HTTP
+//! An identifier rides in whatever a channel has room for (D5). [`Channels`] gives an exchange
+//! calls over any of them ([`Sending`]: pairs for a message's metadata, a SOAP envelope, a message
+//! of its own), [`Arrival`] makes an exchange of what comes in, [`Batch`] one of many messages.
+//! [`Beside`] lets identifiers meet their requests, [`References`] finds them by a token. gRPC is
+//! HTTP: [`Layer`] stands before a tonic server as before any, [`CallLayer`] around its channel.
+//! `docs/guide/carriers.md` shows each.
+//!
 //! Requirements: A1, A5, A9, D1, D5, D6.
 
+mod arrival;
+mod batch;
+mod calls;
 #[cfg(feature = "client")]
 mod client;
+mod grpc;
 mod inbound;
 mod layer;
 mod record;
+#[cfg(feature = "client")]
+mod references;
 mod reply;
 mod root;
+mod sending;
 #[cfg(feature = "axum")]
 mod session;
 
+pub use arrival::Arrival;
+pub use batch::Batch;
+pub use calls::{CallBody, CallLayer, Calls};
 #[cfg(feature = "client")]
 pub use client::{CallError, Client, Reply};
 pub use layer::{Layer, Peer, Tracked};
 pub use record::RequestBody;
+#[cfg(feature = "client")]
+pub use references::{ReferenceCounts, References};
 pub use reply::ReplyBody;
 pub use root::begin;
-pub use selvedge_node::{Action, End, Exchange, Node, NodeOptions};
+pub use selvedge_node::{Action, Beside, BesideCounts, BesideError, BesideOptions};
+pub use selvedge_node::{End, Exchange, Node, NodeOptions};
+pub use sending::{Channels, Pairs, Sending};
 #[cfg(feature = "axum")]
 pub use session::{NoSession, Session};

@@ -10,6 +10,7 @@ use http::response::Parts;
 use http_body::{Body, Frame, SizeHint};
 use selvedge_node::{End, Exchange, Gathered, Keep};
 
+use crate::grpc::{Status, is_grpc};
 use crate::record::{gather, kept_headers};
 
 /// An answer of at most this many bytes that is there at once is written as one record.
@@ -37,6 +38,8 @@ pub(crate) struct Ended {
     request: Arc<Mutex<Gathered>>,
     response: Gathered,
     fields: selvedge_entry::Fields,
+    /// Of a gRPC call: how it ended, once that came.
+    grpc: Option<Option<Status>>,
 }
 
 /// The exchange, whose `Debug` says nothing.
@@ -61,6 +64,16 @@ impl Ended {
             request,
             response: gather(keep, &parts.headers),
             fields: kept_headers(keep, &parts.headers).fields,
+            grpc: is_grpc(&parts.headers).then(|| Status::read(&parts.headers)),
+        }
+    }
+
+    fn pass(&mut self, frame: &Frame<Bytes>) {
+        if let Some(data) = frame.data_ref() {
+            self.response.push(data);
+        }
+        if let (Some(trailers), Some(status)) = (frame.trailers_ref(), &mut self.grpc) {
+            *status = Status::read(trailers).or(status.take());
         }
     }
 
@@ -69,7 +82,7 @@ impl Ended {
         let request = self.request.lock().unwrap_or_else(PoisonError::into_inner);
         let mut response = self.response.data(keep);
         response.fields = std::mem::take(&mut self.fields);
-        End {
+        let mut end = End {
             status: self.status,
             error: error.map(str::to_owned),
             request_bytes: request.bytes(),
@@ -77,7 +90,13 @@ impl Ended {
             request: request.data(keep),
             response,
             work: None,
+        };
+        if let Some(status) = &self.grpc
+            && (error.is_none() || status.is_some())
+        {
+            Status::tell(status.as_ref(), &mut end);
         }
+        end
     }
 
     fn close(mut self, error: Option<&str>) {
@@ -107,10 +126,9 @@ where
                 Poll::Pending => return None,
                 Poll::Ready(None) => return self.ended.take().map(|mut ended| ended.end(None)),
                 Poll::Ready(Some(Ok(frame))) => {
-                    let data = frame.data_ref();
-                    self.ready_bytes += data.map_or(0, Bytes::len) as u64;
-                    if let (Some(data), Some(ended)) = (data, &mut self.ended) {
-                        ended.response.push(data);
+                    self.ready_bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
+                    if let Some(ended) = &mut self.ended {
+                        ended.pass(&frame);
                     }
                     self.ready.push_back(Ok(frame));
                 }
@@ -158,13 +176,12 @@ where
             Poll::Ready(None) => self.close(None),
             Poll::Ready(Some(Err(_))) => self.close(Some("the answer's body failed")),
             Poll::Ready(Some(Ok(frame))) => {
-                if let (Some(data), Some(ended), false) =
-                    (frame.data_ref(), &mut self.ended, counted)
-                {
-                    ended.response.push(data);
+                if let (Some(ended), false) = (&mut self.ended, counted) {
+                    ended.pass(frame);
                 }
-                // A server that knows the length does not ask again after the last byte.
-                if self.is_end_stream() {
+                // A server that knows the length does not ask again after the last byte, nor
+                // one that has the trailers.
+                if self.is_end_stream() || frame.is_trailers() {
                     self.close(None);
                 }
             }
