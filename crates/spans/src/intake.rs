@@ -172,9 +172,7 @@ fn longest(span: &Span) -> usize {
 }
 
 fn of(attributes: &Attributes) -> usize {
-    let each = attributes.iter();
-    let each = each.map(|(key, value)| key.len().max(value.longest()));
-    each.max().unwrap_or(0)
+    attributes.longest(TEXT_BYTES_MAX)
 }
 
 fn optional(text: &Option<Text>) -> usize {

@@ -15,10 +15,9 @@ use serde_json::Value as Json;
 
 use crate::intake::{self, Intake, Maker, Refusal, SpanError};
 use crate::json::{self, Object, count, list, microseconds, number, object, text, whole};
-use crate::span::{
-    Attributes, Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode, find,
-};
+use crate::span::{Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode};
 use crate::value::Value;
+use crate::{Attributes, ValueRef};
 
 /// Reads an export.
 ///
@@ -61,9 +60,9 @@ pub(crate) fn batch(intake: &mut Intake, value: &Json) -> Result<(), SpanError> 
 }
 
 fn resource(process: &Object) -> Result<Resource, Refusal> {
-    let mut attributes: Attributes =
-        vec![("service.name".into(), text(process, "serviceName")?.into())];
-    attributes.extend(tags(process, "tags")?);
+    let service = text(process, "serviceName")?;
+    let mut attributes = Attributes::from([("service.name".into(), service.into())]);
+    attributes.append(&tags(process, "tags")?);
     Ok(Resource {
         attributes,
         ..Resource::default()
@@ -86,8 +85,9 @@ fn read_span(span: &Json, processes: &HashMap<&str, Maker>) -> Result<Span, Refu
     };
     let attributes = tags(given, "tags")?;
     let of = |name: &str| {
-        find(&attributes, name)
-            .map(Value::to_text)
+        attributes
+            .get(name)
+            .map(ValueRef::to_text)
             .unwrap_or_default()
     };
     let maker = maker.of_scope(Scope {
@@ -164,7 +164,7 @@ fn references(span: &mut Span, given: &Object) -> Result<(), Refusal> {
             origin,
             id,
             trace_state: None,
-            attributes: vec![("jaeger.reference".into(), kind.into())],
+            attributes: Attributes::from([("jaeger.reference".into(), kind.into())]),
             dropped_attributes: 0,
             flags: 0,
         });
@@ -175,10 +175,10 @@ fn references(span: &mut Span, given: &Object) -> Result<(), Refusal> {
 fn event(log: &Json) -> Result<Event, Refusal> {
     let log = log.as_object().ok_or(Refusal::Malformed)?;
     let attributes = tags(log, "fields")?;
-    let name = find(&attributes, "event").or(find(&attributes, "message"));
+    let name = attributes.get("event").or(attributes.get("message"));
     Ok(Event {
         at: intake::time(microseconds(number(log, "timestamp")?))?,
-        name: name.map(Value::to_text).unwrap_or_default(),
+        name: name.map(ValueRef::to_text).unwrap_or_default(),
         attributes,
         dropped_attributes: 0,
     })
@@ -186,8 +186,9 @@ fn event(log: &Json) -> Result<Event, Refusal> {
 
 fn status(attributes: &Attributes) -> Status {
     let of = |name: &str| {
-        find(attributes, name)
-            .map(Value::to_text)
+        attributes
+            .get(name)
+            .map(ValueRef::to_text)
             .unwrap_or_default()
     };
     let message = of("otel.status_description");

@@ -11,21 +11,24 @@
 //!
 //! Requirements: E2, D8; bad input as counted partial success.
 
+mod attributes;
 mod file;
 mod intake;
 pub mod jaeger;
 mod json;
 mod observe;
 pub mod otlp;
+mod packed;
 mod protobuf;
 mod span;
 mod stored;
 mod value;
 pub mod zipkin;
 
+pub use attributes::{Attributes, ValueRef};
 pub use file::read;
 pub use intake::{INPUT_BYTES_MAX, Intake, PARTS_MAX, Refusal, SpanError, TEXT_BYTES_MAX};
 pub use observe::{Observed, observe};
-pub use span::{Attributes, Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode};
+pub use span::{Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode};
 pub use stored::{Contexts, Damaged, Part, Parts, StoredSpans};
 pub use value::Value;

@@ -9,10 +9,7 @@ use selvedge_entry::{Outcome, Text, Timestamp};
 use selvedge_identity::{Interaction, Origin};
 
 use crate::observe::details;
-use crate::{Refusal, Value};
-
-/// Named values, in the order they were given.
-pub type Attributes = Vec<(Text, Value)>;
+use crate::{Attributes, Refusal, ValueRef};
 
 /// What part a span plays in a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,12 +142,13 @@ impl Resource {
             "net.host.ip",
             "ip",
         ];
-        let service = text(&self.attributes, "service.name").unwrap_or_default();
+        let text = |name: &str| self.attributes.get(name)?.as_str();
+        let service: Text = text("service.name").unwrap_or_default().into();
         let host = HOSTS
             .iter()
-            .filter_map(|name| text(&self.attributes, name))
-            .find(|host| !["", "localhost", "127.0.0.1", "::1"].contains(&&**host));
-        let host = host.unwrap_or_else(|| service.clone());
+            .filter_map(|name| text(name))
+            .find(|host| !["", "localhost", "127.0.0.1", "::1"].contains(host));
+        let host = host.map_or_else(|| service.clone(), Text::from);
         (service, host)
     }
 }
@@ -244,7 +242,7 @@ impl Span {
             trace_state: None,
             flags: 0,
             status: Status::default(),
-            attributes: Vec::new(),
+            attributes: Attributes::new(),
             dropped_attributes: 0,
             events: Vec::new(),
             dropped_events: 0,
@@ -284,18 +282,7 @@ impl Span {
 
     /// The first of its attributes with one of these names, as text; the first name wins.
     pub(crate) fn attribute(&self, names: &[&str]) -> Option<Text> {
-        let found = names.iter().find_map(|name| find(&self.attributes, name));
-        found.map(Value::to_text).filter(|text| !text.is_empty())
+        let found = names.iter().find_map(|name| self.attributes.get(name));
+        found.map(ValueRef::to_text).filter(|text| !text.is_empty())
     }
-}
-
-/// The first value of that name.
-pub(crate) fn find<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a Value> {
-    let mut named = attributes.iter().filter(|(key, _)| &**key == name);
-    named.next().map(|(_, value)| value)
-}
-
-/// The first value of that name, if it is text.
-pub(crate) fn text(attributes: &Attributes, name: &str) -> Option<Text> {
-    find(attributes, name).and_then(Value::as_text).cloned()
 }

@@ -19,15 +19,15 @@ use selvedge_identity::{Interaction, Origin};
 use thiserror::Error;
 
 use crate::observe::details::matters;
-use crate::value::NESTING_MAX;
+use crate::packed::{Reader, put_number, put_optional, put_text};
 use crate::{Attributes, Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode, Value};
 
 /// Bytes that are not of the form. Nothing of them is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("stored span is damaged: {0}")]
-pub struct Damaged(&'static str);
+pub struct Damaged(pub(crate) &'static str);
 
-type Read<T> = Result<T, Damaged>;
+pub(crate) type Read<T> = Result<T, Damaged>;
 
 /// How much of a span to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -353,44 +353,7 @@ fn put_scope(out: &mut Vec<u8>, scope: &Scope) {
 
 fn put_attributes(out: &mut Vec<u8>, attributes: &Attributes) {
     put_number(out, attributes.len() as u64);
-    for (name, value) in attributes {
-        put_text(out, name);
-        put_value(out, value);
-    }
-}
-
-/// Nests no deeper than the readers of spans let values nest.
-fn put_value(out: &mut Vec<u8>, value: &Value) {
-    match value {
-        Value::Empty => out.push(0),
-        Value::Text(text) => {
-            out.push(1);
-            put_text(out, text);
-        }
-        Value::Bool(value) => out.push(2 + u8::from(*value)),
-        Value::Int(number) => {
-            out.push(4);
-            put_number(out, (number << 1 ^ number >> 63) as u64);
-        }
-        Value::Double(bits) => {
-            out.push(5);
-            out.extend_from_slice(&bits.to_le_bytes());
-        }
-        Value::Bytes(bytes) => {
-            out.push(6);
-            put_number(out, bytes.len() as u64);
-            out.extend_from_slice(bytes);
-        }
-        Value::List(values) => {
-            out.push(7);
-            put_number(out, values.len() as u64);
-            values.iter().for_each(|value| put_value(out, value));
-        }
-        Value::Map(values) => {
-            out.push(8);
-            put_attributes(out, values);
-        }
-    }
+    out.extend_from_slice(attributes.packed());
 }
 
 /// FNV-1a, by eight bytes at a time: it tells apart what an accident made alike, and no more.
@@ -405,27 +368,6 @@ fn digest(bytes: &[u8]) -> u64 {
         })
 }
 
-/// Seven bits a byte, lowest first.
-fn put_number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_number(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
-}
-
-fn put_optional(out: &mut Vec<u8>, text: Option<&Text>) {
-    out.push(u8::from(text.is_some()));
-    if let Some(text) = text {
-        put_text(out, text);
-    }
-}
-
 fn put_sized(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
     let mut part = Vec::new();
     put(&mut part);
@@ -433,97 +375,7 @@ fn put_sized(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&part);
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
-    }
-
-    fn end(&self) -> Read<()> {
-        match self.at == self.bytes.len() {
-            true => Ok(()),
-            false => Err(Damaged("bytes left over")),
-        }
-    }
-
-    fn take(&mut self, length: usize) -> Read<&'a [u8]> {
-        let rest = &self.bytes[self.at..];
-        let taken = rest.get(..length).ok_or(Damaged("cut"))?;
-        self.at += length;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
-        Ok(self.take(N)?.try_into().expect("as long as asked"))
-    }
-
-    fn byte(&mut self) -> Read<u8> {
-        Ok(self.array::<1>()?[0])
-    }
-
-    /// A number, in its shortest form only: one value has one sequence of bytes.
-    fn number(&mut self) -> Read<u64> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && byte > 1 || shift > 0 && byte == 0 {
-                return Err(Damaged("number"));
-            }
-            number |= bits << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(Damaged("number"))
-    }
-
-    fn small(&mut self) -> Read<u32> {
-        u32::try_from(self.number()?).map_err(|_| Damaged("number"))
-    }
-
-    /// How many parts follow; each takes a byte at least.
-    fn count(&mut self) -> Read<usize> {
-        let count = usize::try_from(self.number()?).map_err(|_| Damaged("count"))?;
-        match count <= self.bytes.len() - self.at {
-            true => Ok(count),
-            false => Err(Damaged("count")),
-        }
-    }
-
-    /// Where a part lies whose length stands before it.
-    fn part(&mut self) -> Read<Range<usize>> {
-        let length = self.count()?;
-        let from = self.at;
-        self.take(length)?;
-        Ok(from..self.at)
-    }
-
-    fn sized(&mut self) -> Read<&'a [u8]> {
-        let length = self.count()?;
-        self.take(length)
-    }
-
-    fn str(&mut self) -> Read<&'a str> {
-        std::str::from_utf8(self.sized()?).map_err(|_| Damaged("text"))
-    }
-
-    fn text(&mut self) -> Read<Text> {
-        Ok(self.str()?.into())
-    }
-
-    fn optional(&mut self) -> Read<Option<Text>> {
-        match self.byte()? {
-            0 => Ok(None),
-            1 => Ok(Some(self.text()?)),
-            _ => Err(Damaged("mark")),
-        }
-    }
-
+impl Reader<'_> {
     fn origin(&mut self) -> Read<Origin> {
         Origin::from_bytes(self.array()?).ok_or(Damaged("zero id"))
     }
@@ -534,85 +386,6 @@ impl<'a> Reader<'a> {
 
     fn time(&mut self) -> Read<Timestamp> {
         Ok(Timestamp(i64::from_le_bytes(self.array()?)))
-    }
-
-    fn attributes(&mut self) -> Read<Attributes> {
-        self.nested_attributes(0)
-    }
-
-    fn nested_attributes(&mut self, level: usize) -> Read<Attributes> {
-        let count = self.count()?;
-        let mut attributes = Vec::with_capacity(count.min(64));
-        for _ in 0..count {
-            attributes.push((self.text()?, self.value(level)?));
-        }
-        Ok(attributes)
-    }
-
-    /// Those attributes that a call tree looks at.
-    fn tree_attributes(&mut self) -> Read<Attributes> {
-        let mut attributes = Vec::new();
-        for _ in 0..self.count()? {
-            let name = self.str()?;
-            match matters(name) {
-                true => attributes.push((name.into(), self.value(0)?)),
-                false => self.skip_value(0)?,
-            }
-        }
-        Ok(attributes)
-    }
-
-    fn value(&mut self, level: usize) -> Read<Value> {
-        if level > NESTING_MAX + 1 {
-            return Err(Damaged("nesting"));
-        }
-        Ok(match self.byte()? {
-            0 => Value::Empty,
-            1 => Value::Text(self.text()?),
-            2 => Value::Bool(false),
-            3 => Value::Bool(true),
-            4 => {
-                let number = self.number()?;
-                Value::Int((number >> 1) as i64 ^ -((number & 1) as i64))
-            }
-            5 => Value::Double(u64::from_le_bytes(self.array()?)),
-            6 => Value::Bytes(self.sized()?.into()),
-            7 => {
-                let count = self.count()?;
-                let mut values = Vec::with_capacity(count.min(64));
-                for _ in 0..count {
-                    values.push(self.value(level + 1)?);
-                }
-                Value::List(values)
-            }
-            8 => Value::Map(self.nested_attributes(level + 1)?),
-            _ => return Err(Damaged("value")),
-        })
-    }
-
-    fn skip_value(&mut self, level: usize) -> Read<()> {
-        if level > NESTING_MAX + 1 {
-            return Err(Damaged("nesting"));
-        }
-        match self.byte()? {
-            0 | 2 | 3 => {}
-            1 | 6 => _ = self.sized()?,
-            4 => _ = self.number()?,
-            5 => _ = self.take(8)?,
-            7 => {
-                for _ in 0..self.count()? {
-                    self.skip_value(level + 1)?;
-                }
-            }
-            8 => {
-                for _ in 0..self.count()? {
-                    self.sized()?;
-                    self.skip_value(level + 1)?;
-                }
-            }
-            _ => return Err(Damaged("value")),
-        }
-        Ok(())
     }
 
     fn resource(&mut self) -> Read<Resource> {
@@ -683,7 +456,7 @@ impl<'a> Reader<'a> {
                 code: *code.ok_or(Damaged("status"))?,
                 message,
             },
-            attributes: Vec::new(),
+            attributes: Attributes::new(),
             dropped_attributes: dropped[0],
             events: Vec::new(),
             dropped_events: dropped[1],
@@ -695,7 +468,7 @@ impl<'a> Reader<'a> {
         };
         if part == Part::Tree {
             let rest = &self.bytes[self.at..];
-            span.attributes = self.tree_attributes()?;
+            span.attributes = self.some_attributes(matters)?;
             // Twins that differ in what is left out stay apart.
             span.attributes
                 .push((Text::default(), Value::Int(digest(rest) as i64)));

@@ -1,4 +1,4 @@
-//! Zipkin v2 JSON: a list of spans, or a list of such lists.
+//! Zipkin v2: spans as JSON (a list, or a list of such lists) or as protobuf (a `ListOfSpans`).
 //!
 //! Three habits of Zipkin's are taken care of here. A 64-bit trace id is extended by zeros and
 //! marked. A span may come in parts (its start now, its tags later): parts of one span are merged
@@ -12,139 +12,118 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use selvedge_entry::Text;
-use serde_json::Value as Json;
+use selvedge_identity::{Interaction, Origin};
 
-use crate::intake::{self, Intake, Maker, PARTS_MAX, Refusal, SpanError};
-use crate::json::{self, Object, flag, list, microseconds, number, object, text};
-use crate::span::{Attributes, Event, Kind, Resource, Span, Status, StatusCode, find};
+use crate::intake::{self, Maker, PARTS_MAX, Refusal};
+use crate::span::{Event, Kind, Resource, Span, Status, StatusCode};
 use crate::value::Value;
+use crate::{Attributes, ValueRef};
 
-/// Reads a list of spans, or of lists of spans.
-///
-/// # Errors
-/// When it is too long, or is no JSON list. A single span that is not Zipkin's is refused and
-/// counted.
-pub fn from_json(input: &[u8]) -> Result<Intake, SpanError> {
-    let mut intake = Intake::default();
-    for value in json::values(input)? {
-        batch(&mut intake, &value)?;
-    }
-    Ok(intake)
+mod json;
+mod protobuf;
+
+pub use json::from_json;
+pub use protobuf::from_protobuf;
+
+pub(crate) use json::batch;
+
+/// A span as Zipkin has it, in whichever form it came.
+struct Given {
+    origin: Origin,
+    /// Whether its trace id has 64 bits or fewer.
+    short: bool,
+    id: Interaction,
+    parent: Option<Interaction>,
+    kind: Kind,
+    name: Text,
+    /// When it began, in nanoseconds since 1970.
+    start: Option<i128>,
+    /// How long it took, in nanoseconds.
+    duration: Option<i128>,
+    local: Endpoint,
+    remote: Endpoint,
+    /// When, in nanoseconds since 1970, and what.
+    annotations: Vec<(i128, Text)>,
+    tags: Attributes,
+    debug: bool,
+    shared: bool,
 }
 
-/// Reads one list.
-pub(crate) fn batch(intake: &mut Intake, value: &Json) -> Result<(), SpanError> {
-    let all = value.as_array().ok_or(SpanError::Format {
-        format: "Zipkin v2 JSON",
-        fault: "not a list",
-    })?;
-    let mut batch = Intake::default();
-    for value in all {
-        match value {
-            Json::Array(trace) => trace.iter().for_each(|span| batch.take(read_span(span))),
-            span => batch.take(read_span(span)),
-        }
-    }
-    batch.spans = merged(batch.spans);
-    intake.append(batch);
-    Ok(())
+/// Who one side of a call is; what is not known is empty.
+#[derive(Default)]
+struct Endpoint {
+    service: Text,
+    ipv4: Text,
+    ipv6: Text,
+    port: i64,
 }
 
-fn read_span(span: &Json) -> Result<Span, Refusal> {
-    let given = span.as_object().ok_or(Refusal::Malformed)?;
-    let (origin, short) = json::origin(text(given, "traceId")?)?;
-    let id = json::interaction(text(given, "id")?)?;
-    let mut resource = Resource::default();
-    if let Some(local) = object(given, "localEndpoint")? {
-        endpoint(&mut resource.attributes, local, "service.name", "net.host")?;
-    }
-    let mut span = Maker::new(resource).span(origin, id)?;
-    span.parent = json::parent(text(given, "parentId")?)?;
-    span.name = text(given, "name")?.into();
-    span.kind = Kind::of_name(text(given, "kind")?);
-    span.shared = flag(given, "shared");
-    if short {
-        span.note("short_trace_id");
-    }
-    if given.get("timestamp").is_some_and(|time| !time.is_null()) {
-        let start = microseconds(number(given, "timestamp")?);
-        span.start = Some(intake::time(start)?);
-    }
-    if given.get("duration").is_some_and(|time| !time.is_null()) {
-        let duration = microseconds(number(given, "duration")?);
-        span.duration_ns = Some(u64::try_from(duration).map_err(|_| Refusal::NegativeDuration)?);
-        let end = span.start.map_or(0, |start| start.0).into();
-        intake::time(duration.saturating_add(end))?;
-    }
-    if let Some(tags) = object(given, "tags")? {
-        for (key, value) in tags {
-            span.attributes.push((key.as_str().into(), tag(value)));
+impl Given {
+    fn into_span(self) -> Result<Span, Refusal> {
+        let mut resource = Resource::default();
+        let attributes = &mut resource.attributes;
+        self.local.add_to(attributes, "service.name", "net.host");
+        let mut span = Maker::new(resource).span(self.origin, self.id)?;
+        span.parent = self.parent;
+        span.name = self.name;
+        span.kind = self.kind;
+        span.shared = self.shared;
+        if self.short {
+            span.note("short_trace_id");
         }
+        span.start = self.start.map(intake::time).transpose()?;
+        if let Some(duration) = self.duration {
+            let ns = u64::try_from(duration).map_err(|_| Refusal::NegativeDuration)?;
+            span.duration_ns = Some(ns);
+            let start = span.start.map_or(0, |start| start.0);
+            intake::time(duration.saturating_add(start.into()))?;
+        }
+        span.attributes = self.tags;
+        let attributes = &mut span.attributes;
+        self.remote.add_to(attributes, "peer.service", "net.peer");
+        if self.debug {
+            attributes.push(("zipkin.debug".into(), Value::Bool(true)));
+        }
+        for (at, name) in self.annotations {
+            span.events.push(Event {
+                at: intake::time(at)?,
+                name,
+                attributes: Attributes::new(),
+                dropped_attributes: 0,
+            });
+        }
+        // In Zipkin a tag `error` of any value means that it failed; "false" is what people write.
+        if let Some(error) = span.attributes.get("error").map(ValueRef::to_text)
+            && &*error != "false"
+        {
+            span.status = Status {
+                code: StatusCode::Error,
+                message: (!matches!(&*error, "" | "true")).then_some(error),
+            };
+        }
+        Ok(span)
     }
-    if let Some(remote) = object(given, "remoteEndpoint")? {
-        endpoint(&mut span.attributes, remote, "peer.service", "net.peer")?;
-    }
-    if flag(given, "debug") {
-        span.attributes
-            .push(("zipkin.debug".into(), Value::Bool(true)));
-    }
-    for annotation in list(given, "annotations")? {
-        let annotation = annotation.as_object().ok_or(Refusal::Malformed)?;
-        span.events.push(Event {
-            at: intake::time(microseconds(number(annotation, "timestamp")?))?,
-            name: text(annotation, "value")?.into(),
-            attributes: Attributes::new(),
-            dropped_attributes: 0,
-        });
-    }
-    // In Zipkin a tag `error` of any value means that it failed; "false" is what people write.
-    if let Some(error) = find(&span.attributes, "error").map(Value::to_text)
-        && &*error != "false"
-    {
-        span.status = Status {
-            code: StatusCode::Error,
-            message: (!matches!(&*error, "" | "true")).then_some(error),
+}
+
+impl Endpoint {
+    fn add_to(self, to: &mut Attributes, service: &str, prefix: &str) {
+        let mut put = |name: String, value: &Text| {
+            let known = to.get(&name).is_some();
+            if !value.is_empty() && !known {
+                to.push((name.into(), Value::Text(value.clone())));
+            }
         };
-    }
-    Ok(span)
-}
-
-/// Values of tags are text; others are kept as their JSON.
-fn tag(value: &Json) -> Value {
-    match value {
-        Json::String(text) => Value::from(text.as_str()),
-        Json::Null => Value::Empty,
-        other => Value::Text(other.to_string().into()),
-    }
-}
-
-fn endpoint(
-    to: &mut Attributes,
-    from: &Object,
-    service: &str,
-    prefix: &str,
-) -> Result<(), Refusal> {
-    let mut put = |name: String, value: &str| {
-        let known = to.iter().any(|(key, _)| **key == *name);
-        if !value.is_empty() && !known {
-            to.push((name.into(), value.into()));
+        put(service.to_owned(), &self.service);
+        put(format!("{prefix}.ip"), &self.ipv4);
+        // Both may be there; the second name is ours.
+        put(format!("{prefix}.ip"), &self.ipv6);
+        if !self.ipv4.is_empty() {
+            put(format!("{prefix}.ipv6"), &self.ipv6);
         }
-    };
-    put(service.to_owned(), text(from, "serviceName")?);
-    let (v4, v6) = (text(from, "ipv4")?, text(from, "ipv6")?);
-    put(format!("{prefix}.ip"), v4);
-    // Both may be there; the second name is ours.
-    put(format!("{prefix}.ip"), v6);
-    put(
-        format!("{prefix}.ipv6"),
-        if v4.is_empty() { "" } else { v6 },
-    );
-    let port = number(from, "port")?;
-    if port != 0 {
-        let port = i64::try_from(port).map_err(|_| Refusal::Malformed)?;
-        to.push((format!("{prefix}.port").into(), Value::Int(port)));
+        if self.port != 0 {
+            to.push((format!("{prefix}.port").into(), Value::Int(self.port)));
+        }
     }
-    Ok(())
 }
 
 /// Spans of one id that are looked at for parts of each other, and parts that one span may come in:
@@ -225,7 +204,13 @@ fn merge(into: &mut Span, part: Span) {
     into.parent = into.parent.or(part.parent);
     into.start = into.start.or(part.start);
     into.duration_ns = into.duration_ns.or(part.duration_ns);
-    add_new(&mut into.attributes, part.attributes);
+    let known: HashSet<_> = into.attributes.iter().collect();
+    let part_attributes = part.attributes.iter();
+    let new = part_attributes.filter(|one| !known.contains(one));
+    let new: Vec<_> = new
+        .map(|(name, value)| (name.into(), value.to_value()))
+        .collect();
+    into.attributes.extend(new);
     add_new(&mut into.events, part.events);
     if into.status.code == StatusCode::Unset {
         into.status = part.status;

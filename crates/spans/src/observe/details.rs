@@ -5,7 +5,7 @@ use std::sync::Arc;
 use selvedge_calltree::{Details, Handle, Observation, Place};
 use selvedge_entry::{Direction, Link, Outcome, Text};
 
-use crate::{Span, StatusCode, Value};
+use crate::{Span, StatusCode, ValueRef};
 
 const PEERS: [&str; 4] = [
     "peer.service",
@@ -43,7 +43,7 @@ pub(super) fn observation(
         attributes: span
             .attributes
             .iter()
-            .map(|(key, value)| (key.clone(), value.to_text()))
+            .map(|(key, value)| (key.into(), value.to_text()))
             .collect(),
         links: span
             .links
@@ -102,12 +102,11 @@ fn error(span: &Span) -> Option<Text> {
     let exception = || {
         let mut exceptions = span.events.iter().rev();
         let exception = exceptions.find(|event| &*event.name == "exception")?;
-        let named = |name: &str| {
-            let mut all = exception.attributes.iter();
-            all.find(|(key, _)| &**key == name).map(|(_, value)| value)
-        };
+        let named = |name: &str| exception.attributes.get(name);
         let message = named("exception.message").or_else(|| named("exception.type"));
-        message.map(Value::to_text).filter(|text| !text.is_empty())
+        message
+            .map(ValueRef::to_text)
+            .filter(|text| !text.is_empty())
     };
     span.status.message.clone().or_else(exception)
 }

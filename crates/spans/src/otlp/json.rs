@@ -5,9 +5,10 @@
 use selvedge_entry::Text;
 use serde_json::Value as Json;
 
+use crate::Attributes;
 use crate::intake::{self, Intake, Maker, Refusal, SpanError};
 use crate::json::{self, Object, count, list, number, object, some_text, text};
-use crate::span::{Attributes, Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode};
+use crate::span::{Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode};
 use crate::value::{NESTING_MAX, Value};
 
 fn format(fault: &'static str) -> SpanError {

@@ -2,9 +2,10 @@
 
 use selvedge_entry::Text;
 
+use crate::Attributes;
 use crate::intake::{self, Intake, Maker, Refusal, SpanError, check_length};
 use crate::protobuf::{Broken, Field, Fields};
-use crate::span::{Attributes, Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode};
+use crate::span::{Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode};
 use crate::value::{NESTING_MAX, Value};
 
 impl From<Broken> for Refusal {

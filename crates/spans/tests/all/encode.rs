@@ -75,8 +75,8 @@ fn one(out: &mut Vec<u8>, span: &Span) {
 }
 
 fn attributes(out: &mut Vec<u8>, field: u32, all: &Attributes) {
-    for (key, value) in all {
-        message(out, field, |out| pair(out, key, value));
+    for (key, value) in all.iter() {
+        message(out, field, |out| pair(out, key, &value.to_value()));
     }
 }
 
@@ -194,7 +194,7 @@ fn resource_spans_json(span: &Span) -> Json {
     json!({
         "schemaUrl": span.resource.schema_url.as_deref(),
         "resource": {
-            "attributes": attributes_json(&span.resource.attributes),
+            "attributes": attributes_json(&span.resource.attributes.to_vec()),
             "droppedAttributesCount": span.resource.dropped_attributes,
         },
         "scopeSpans": [{
@@ -202,7 +202,7 @@ fn resource_spans_json(span: &Span) -> Json {
             "scope": {
                 "name": &*span.scope.name,
                 "version": &*span.scope.version,
-                "attributes": attributes_json(&span.scope.attributes),
+                "attributes": attributes_json(&span.scope.attributes.to_vec()),
                 "droppedAttributesCount": span.scope.dropped_attributes,
             },
             "spans": [{
@@ -215,7 +215,7 @@ fn resource_spans_json(span: &Span) -> Json {
                 "kind": kind(span.kind),
                 "startTimeUnixNano": start.to_string(),
                 "endTimeUnixNano": end,
-                "attributes": attributes_json(&span.attributes),
+                "attributes": attributes_json(&span.attributes.to_vec()),
                 "droppedAttributesCount": span.dropped_attributes,
                 "events": span.events.iter().map(event_json).collect::<Vec<_>>(),
                 "droppedEventsCount": span.dropped_events,
@@ -231,7 +231,7 @@ fn event_json(event: &Event) -> Json {
     json!({
         "timeUnixNano": event.at.0.to_string(),
         "name": &*event.name,
-        "attributes": attributes_json(&event.attributes),
+        "attributes": attributes_json(&event.attributes.to_vec()),
         "droppedAttributesCount": event.dropped_attributes,
     })
 }
@@ -241,7 +241,7 @@ fn link_json(link: &SpanLink) -> Json {
         "traceId": link.origin.to_string(),
         "spanId": link.id.to_string(),
         "traceState": link.trace_state.as_deref(),
-        "attributes": attributes_json(&link.attributes),
+        "attributes": attributes_json(&link.attributes.to_vec()),
         "droppedAttributesCount": link.dropped_attributes,
         "flags": link.flags,
     })

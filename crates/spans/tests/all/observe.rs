@@ -14,7 +14,7 @@ pub(crate) fn id(n: u64) -> Interaction {
 
 pub(crate) fn span(service: &str, kind: Kind, own: u64, parent: u64) -> Span {
     let resource = Resource {
-        attributes: vec![("service.name".into(), service.into())],
+        attributes: [("service.name".into(), service.into())].into(),
         ..Resource::default()
     };
     let origin = Origin::from_random([9; 16]);
@@ -225,7 +225,10 @@ fn zipkin_sides_that_share_an_id_are_one_call_and_parts_of_a_span_are_merged() {
     assert_eq!(intake.spans.len(), 5);
     let shop = &intake.spans[2];
     assert!(shop.shared);
-    assert_eq!(shop.attributes, [("late".into(), Value::from("tag"))]);
+    assert_eq!(
+        shop.attributes,
+        [("late".into(), Value::from("tag"))].into()
+    );
     assert!(shop.odd.iter().any(|odd| &**odd == "short_trace_id"));
     let nodes: Vec<String> = lines(&observe(&intake.spans));
     assert_eq!(
@@ -245,7 +248,7 @@ fn how_it_ended_is_told_by_its_status_and_by_http() {
         let mut one = span("web", Kind::Server, 1, 0);
         one.status.code = code;
         one.status.message = Some("why".into());
-        one.attributes = vec![("http.response.status_code".into(), Value::Int(http))];
+        one.attributes = [("http.response.status_code".into(), Value::Int(http))].into();
         let observed = observe(&[one]);
         let first = observed
             .requests

@@ -41,7 +41,7 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn attributes() -> impl Strategy<Value = Attributes> {
-    vec((text(), value()), 0..3)
+    vec((text(), value()), 0..3).prop_map(Attributes::from)
 }
 
 fn origin() -> impl Strategy<Value = Origin> {
@@ -90,8 +90,8 @@ fn link() -> impl Strategy<Value = SpanLink> {
 fn resource() -> impl Strategy<Value = (Resource, Scope)> {
     let service = prop_oneof![Just(""), Just("a"), Just("b"), Just("c")];
     (service, attributes(), text(), some_text()).prop_map(|(service, more, name, url)| {
-        let mut attributes = vec![("service.name".into(), service.into())];
-        attributes.extend(more.clone());
+        let mut attributes = Attributes::from([("service.name".into(), service.into())]);
+        attributes.append(&more);
         let resource = Resource {
             attributes,
             dropped_attributes: 1,
