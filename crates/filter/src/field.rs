@@ -267,7 +267,10 @@ fn kept<'a>(data: &'a Data, name: &str) -> Option<Cow<'a, str>> {
     }
     // A body that was cut is no JSON.
     let body = data.body.as_ref().filter(|_| !data.truncated)?;
-    if body.first().is_none_or(|first| !b"{ \t\r\n".contains(first)) {
+    if body
+        .first()
+        .is_none_or(|first| !b"{ \t\r\n".contains(first))
+    {
         return None;
     }
     let body: Value = serde_json::from_slice(body).ok()?;

@@ -57,6 +57,13 @@ impl Filter {
         self.condition.meets(entry)
     }
 
+    /// A field that this filter wants to have two values at once, so that nothing can match: a
+    /// mistake that is worth a word. Not every contradiction is found.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<&Field> {
+        self.condition.contradiction()
+    }
+
     /// How much of an entry must be there before it can be decided.
     #[must_use]
     pub fn needs(&self) -> Needs {
@@ -77,6 +84,28 @@ impl Condition {
             Self::All(parts) => parts.iter().all(|part| part.meets(entry)),
             Self::Any(parts) => parts.iter().any(|part| part.meets(entry)),
         }
+    }
+
+    fn contradiction(&self) -> Option<&Field> {
+        let Self::All(parts) = self else { return None };
+        let equals = parts.iter().filter_map(|part| match part {
+            // Flags can be several.
+            Self::Compare(Field::Flag, ..) => None,
+            Self::Compare(field, Operator::Equal, value) => Some((field, value)),
+            _ => None,
+        });
+        let mut known: Vec<(&Field, &Value)> = Vec::new();
+        for (field, value) in equals {
+            let same = |other: &Value| match (other.number, value.number) {
+                (Some(left), Some(right)) => left == right,
+                _ => other.text == value.text,
+            };
+            if known.iter().any(|(f, other)| *f == field && !same(other)) {
+                return Some(field);
+            }
+            known.push((field, value));
+        }
+        parts.iter().find_map(Self::contradiction)
     }
 
     fn needs(&self) -> Needs {

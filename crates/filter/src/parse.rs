@@ -213,7 +213,14 @@ fn field(at: usize, name: &str) -> Result<Field, FilterError> {
 
 /// Nanoseconds of a plain number, or of one with a unit.
 fn nanoseconds(text: &str) -> Option<f64> {
-    let units = [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 6e10), ("h", 3.6e12)];
+    let units = [
+        ("ns", 1.0),
+        ("us", 1e3),
+        ("ms", 1e6),
+        ("s", 1e9),
+        ("m", 6e10),
+        ("h", 3.6e12),
+    ];
     let (number, unit) = units
         .iter()
         .find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))

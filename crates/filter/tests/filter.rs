@@ -13,7 +13,10 @@ fn entry() -> Entry {
     let own = Interaction::from_random([9; 8]);
     let identifier = RequestIdentifier::root(Origin::new(9, [3; 10]), own, Shape::default());
     let data = |fields: &[(&str, &str)], body: &str| Data {
-        fields: fields.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+        fields: fields
+            .iter()
+            .map(|(k, v)| ((*k).into(), (*v).into()))
+            .collect(),
         body: (!body.is_empty()).then(|| Bytes::copy_from_slice(body.as_bytes())),
         truncated: false,
     };
@@ -67,7 +70,10 @@ fn entry() -> Entry {
             work: 77,
             request_bytes: 10,
             response_bytes: 20,
-            request: data(&[], r#"{"choice":"yes","n":5,"deep":{"er":true},"list":[1]}"#),
+            request: data(
+                &[],
+                r#"{"choice":"yes","n":5,"deep":{"er":true},"list":[1]}"#,
+            ),
             response: data(&[("etag", "x")], r#"{"total": 12.5}"#),
             attributes: Vec::new(),
         }),
@@ -182,6 +188,28 @@ fn a_mistake_is_named_with_its_place() {
         let error = Filter::parse(text).unwrap_err();
         assert_eq!(error.at, at, "{text}: {error}");
         assert!(error.reason.starts_with(reason), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_contradiction_is_seen() {
+    let field = |text: &str| {
+        let filter = Filter::parse(text).unwrap();
+        filter.contradiction().map(ToString::to_string)
+    };
+    let both = "service = a and status = 200 and service = b";
+    assert_eq!(field(both).as_deref(), Some("service"));
+    assert_eq!(
+        field("not has error and (status = 1 and status = 2.0)").as_deref(),
+        Some("status")
+    );
+    for fine in [
+        "service = a or service = b",
+        "status = 200 and status = 200.0",
+        "flag = a and flag = b",
+        "",
+    ] {
+        assert_eq!(field(fine), None, "{fine}");
     }
 }
 
