@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use selvedge_identity::{Epoch, ServerName};
 
-use crate::{Batch, Extent, Source, SourceError, SourceRead};
+use crate::{Batch, Extent, Found, Source, SourceError, SourceRead, Terms};
 
 /// A [`Source`] that keeps its records in memory. It can begin epochs, forget its oldest records
 /// as retention would, and fail.
@@ -21,6 +21,8 @@ struct State {
     epochs: Vec<EpochRecords>,
     failing: bool,
     reads: u64,
+    terms: Terms,
+    reported: Option<(Epoch, u64)>,
 }
 
 #[derive(Debug)]
@@ -120,6 +122,18 @@ impl MemoryJournal {
         self.state().failing = failing;
     }
 
+    /// Hands itself out so; to be called before it joins.
+    pub fn set_terms(&self, terms: Terms) {
+        self.state().terms = terms;
+    }
+
+    /// Reports everything that it holds now: up to where.
+    pub fn report(&self) -> (Epoch, u64) {
+        let end = self.next();
+        self.state().reported = Some(end);
+        end
+    }
+
     /// How often it was read.
     #[must_use]
     pub fn reads(&self) -> u64 {
@@ -184,5 +198,39 @@ impl Source for MemoryJournal {
             first: from,
             records,
         }))
+    }
+
+    fn terms(&self) -> Terms {
+        self.state().terms
+    }
+
+    fn reported(&self) -> Option<(Epoch, u64)> {
+        self.state().reported
+    }
+
+    /// Finds the records that end in the question, in one page.
+    async fn find(&self, question: Bytes) -> Result<Found, SourceError> {
+        let state = self.state();
+        if state.failing {
+            return Err(SourceError("told to fail".to_owned()));
+        }
+        let mut found = Found::default();
+        for held in &state.epochs {
+            found.looked.push(Extent {
+                epoch: held.epoch,
+                first: held.first,
+                end: held.first + held.records.len() as u64,
+            });
+            let wanted = (held.first..).zip(&held.records);
+            for (first, record) in wanted.filter(|(_, record)| record.ends_with(&question)) {
+                found.batches.push(Batch {
+                    server: self.server.clone(),
+                    epoch: held.epoch,
+                    first,
+                    records: vec![record.clone()],
+                });
+            }
+        }
+        Ok(found)
     }
 }

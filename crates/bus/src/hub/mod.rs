@@ -27,8 +27,8 @@ use tokio::time::Instant;
 
 use crate::metrics::Counters;
 use crate::{
-    Batch, Bus, BusError, Extent, Found, HubMetrics, JournalStatus, LinkOptions, LinkStream, Publisher,
-    Source, Start, Subscribe, Subscription, tcp,
+    Batch, Bus, BusError, Extent, Found, HubMetrics, JournalStatus, LinkOptions, LinkStream,
+    Publisher, Source, Start, Subscribe, Subscription, tcp,
 };
 pub(crate) use journal::Shared;
 use journal::{JournalState, Owner};
@@ -440,8 +440,14 @@ impl Inner {
             .into_iter()
             .map(|p| (p.server, (p.epoch, p.sequence)))
             .collect();
-        let subscription =
-            HubSubscription::new(Arc::clone(self), &state, named, begin, request.skip, request.reports);
+        let subscription = HubSubscription::new(
+            Arc::clone(self),
+            &state,
+            named,
+            begin,
+            request.skip,
+            request.reports,
+        );
         let positions = subscription.positions(&state);
         Ok((subscription, positions))
     }

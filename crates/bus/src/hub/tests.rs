@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use selvedge_identity::{Epoch, ServerName};
 use tokio::time::Instant;
 
 use super::cursor::{Place, Step};
 use super::journal::{Bound, JournalState, Owner, Shared};
 use crate::testing::MemoryJournal;
-use crate::{Batch, Extent};
+use crate::{Batch, Extent, ReportMode};
 
 fn epoch(counter: u32) -> Epoch {
     Epoch {
@@ -131,4 +132,79 @@ fn a_volatile_epoch_that_its_owner_forgot_comes_from_the_ring_and_then_ends_in_a
         }
     }
     assert_eq!(steps, [("batch", 0, 3), ("gap", 3, 4), ("batch", 4, 6)]);
+}
+
+proptest! {
+    /// Whatever is announced, falls out of the ring and is reported: a subscriber who reports gets
+    /// everything up to the report, once and in order, and nothing behind it.
+    #[test]
+    fn a_bounded_walk_ends_at_the_report(
+        steps in prop::collection::vec((0..4_u8, 1..40_u64), 1..40),
+        ring_bytes in 0..2000_usize,
+    ) {
+        let now = Instant::now();
+        let mut journal = owned_journal();
+        journal.terms.mode = ReportMode::Period;
+        // What the owner has, what it reported, and what the walk has given.
+        let mut ends: Vec<u64> = vec![1];
+        journal.merge(&[extent(1, 1)], now);
+        let mut reported: Vec<u64> = Vec::new();
+        let mut given: Vec<u64> = Vec::new();
+        let mut place = Place::Oldest;
+        for (step, count) in steps {
+            let at = ends.len() as u32;
+            let end = ends[ends.len() - 1];
+            match step {
+                0 => {
+                    journal.announce(&batch(at, end, count as usize), now, ring_bytes);
+                    *ends.last_mut().unwrap() += count;
+                }
+                1 => {
+                    ends.push(1);
+                    let extents: Vec<Extent> =
+                        (1..).zip(&ends).map(|(counter, end)| extent(counter, *end)).collect();
+                    journal.merge(&extents, now);
+                }
+                2 => {
+                    let end = end.saturating_sub(count % 3);
+                    let earlier = (reported.len(), reported.last().copied().unwrap_or(0));
+                    if (ends.len(), end) > earlier {
+                        journal.report(epoch(at), end);
+                        reported.clone_from(&ends);
+                        *reported.last_mut().unwrap() = end;
+                    }
+                }
+                _ => loop {
+                    let bound = journal.bound();
+                    let (at, from, to) = match journal.step(&mut place, now, Duration::ZERO, bound) {
+                        Step::Whole(shared) => (shared.batch.epoch, shared.batch.first, shared.batch.end()),
+                        Step::Part(shared, from, to) => (shared.batch.epoch, from, to),
+                        Step::Refill { epoch, from, limit } => {
+                            place = Place::At(epoch, limit);
+                            (epoch, from, limit)
+                        }
+                        Step::Idle => break,
+                        other => panic!("{other:?}"),
+                    };
+                    given.resize(given.len().max(at.counter as usize), 0);
+                    let next = &mut given[at.counter as usize - 1];
+                    prop_assert_eq!(*next, from, "in order, and once");
+                    *next = to;
+                    prop_assert!(given.len() <= reported.len());
+                    prop_assert!(given.iter().zip(&reported).all(|(given, reported)| given <= reported));
+                },
+            }
+        }
+        let bound = journal.bound();
+        loop {
+            match journal.step(&mut place, now, Duration::ZERO, bound) {
+                Step::Refill { epoch, limit, .. } => place = Place::At(epoch, limit),
+                Step::Idle => break,
+                _ => {}
+            }
+        }
+        if let (Some(end), Place::At(at, sequence)) = (reported.last(), place) {
+            prop_assert_eq!((at.counter as usize, sequence), (reported.len(), *end));
+        }
+    }
 }

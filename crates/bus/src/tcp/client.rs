@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use selvedge_identity::{Position, ServerName};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::LinkOptions;
@@ -167,6 +167,7 @@ impl Keeper {
         if let Some(link) = link {
             link.close();
         }
+        self.client.link_up.notify_waiters();
         self.task.abort();
     }
 }
@@ -185,6 +186,7 @@ pub(crate) struct Client {
     pub(crate) me: Peer,
     pub(crate) options: LinkOptions,
     state: Mutex<State>,
+    pub(crate) link_up: Notify,
     pub(crate) links: AtomicU64,
     pub(crate) failures: AtomicU64,
 }
@@ -225,9 +227,26 @@ impl Client {
             me: Peer { name, instance },
             options,
             state: Mutex::default(),
+            link_up: Notify::new(),
             links: AtomicU64::new(0),
             failures: AtomicU64::new(0),
         }))
+    }
+
+    /// Waits until there is a link, or it is stopped.
+    async fn linked(&self) {
+        loop {
+            let link_up = self.link_up.notified();
+            tokio::pin!(link_up);
+            link_up.as_mut().enable();
+            {
+                let state = self.state();
+                if state.link.is_some() || state.stopped {
+                    return;
+                }
+            }
+            link_up.await;
+        }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -360,6 +379,9 @@ impl Bus for TcpBus {
             reason: reason.to_owned(),
         };
         let (sender, answer) = oneshot::channel();
+        // A link that was just lost, or is being made, is waited for.
+        let linked = tokio::time::timeout(client.options.idle_max, client.linked());
+        linked.await.map_err(|_| away("no link now"))?;
         let asked = {
             let mut state = client.state();
             if state.stopped {

@@ -154,6 +154,7 @@ fn open_all(client: &Client, outbox: &Arc<Outbox>) {
     for (channel, source) in sources {
         let _ = outbox.push(join(&*source).frame(channel));
     }
+    client.link_up.notify_waiters();
 }
 
 fn join(source: &dyn Source) -> Message {

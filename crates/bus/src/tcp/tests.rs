@@ -14,9 +14,7 @@ use super::frame::{BODY_MAX, Frame, HEADER, VERSION, parse, read_frame};
 use super::handshake::{Peer, greet};
 use super::message::Message;
 use crate::hub::Begin;
-use crate::{
-    Batch, Extent, Found, Hub, HubOptions, LinkOptions, ReportMode, SourceRead, Terms,
-};
+use crate::{Batch, Extent, Found, Hub, HubOptions, LinkOptions, ReportMode, SourceRead, Terms};
 
 const KEY: [u8; 32] = [3; 32];
 const LIMIT: Duration = Duration::from_secs(20);
@@ -322,14 +320,18 @@ fn message() -> impl Strategy<Value = Message> {
             }
         ),
         any::<[u8; 32]>().prop_map(|mac| Message::Proof { mac }),
-        (server(), extents(), terms(), prop::option::of((epoch(), any::<u64>()))).prop_map(
-            |(server, extents, terms, reported)| Message::Join {
+        (
+            server(),
+            extents(),
+            terms(),
+            prop::option::of((epoch(), any::<u64>()))
+        )
+            .prop_map(|(server, extents, terms, reported)| Message::Join {
                 server,
                 extents,
                 terms,
                 reported
-            }
-        ),
+            }),
         (epoch(), any::<u64>()).prop_map(|(epoch, end)| Message::Report { epoch, end }),
         (any::<u32>(), server(), bytes()).prop_map(|(id, server, question)| Message::Ask {
             id,

@@ -1,12 +1,15 @@
 //! The tests that every bus passes. An implementation gives a [`Harness`]; `contract_tests!`
 //! makes one test of each behaviour.
 
+mod reporting;
+
 use std::sync::Arc;
 
 use selvedge_bus::testing::MemoryJournal;
 use selvedge_bus::{Bus, BusError, Event, Publisher, Source, Subscribe};
 use selvedge_identity::{Epoch, Position, ServerName};
 
+pub(crate) use self::reporting::*;
 use crate::reader::{Held, Model};
 
 /// A running bus with a small ring (64 KiB a journal), and links to it.
@@ -523,6 +526,10 @@ macro_rules! contract_tests {
             a_publisher_cannot_announce_for_another_server
             a_skipped_journal_is_not_delivered
             a_source_that_fails_is_asked_again
+            reporters_get_what_is_reported_and_peers_what_is_announced
+            a_reporter_that_joins_late_gets_what_was_reported
+            an_owner_on_demand_is_asked_and_reports_nothing
+            a_question_that_nobody_answers_says_why
         }
     };
 }
