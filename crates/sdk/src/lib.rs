@@ -70,6 +70,8 @@ mod grpc;
 mod inbound;
 mod layer;
 mod record;
+#[cfg(feature = "axum")]
+mod reference_store;
 #[cfg(feature = "client")]
 mod references;
 mod reply;
@@ -85,12 +87,14 @@ pub use calls::{CallBody, CallLayer, Calls};
 pub use client::{CallError, Client, Reply};
 pub use layer::{Layer, Peer, Tracked};
 pub use record::RequestBody;
+#[cfg(feature = "axum")]
+pub use reference_store::reference_store;
 #[cfg(feature = "client")]
 pub use references::{ReferenceCounts, References};
 pub use reply::ReplyBody;
 pub use root::begin;
 pub use selvedge_node::{Action, Beside, BesideCounts, BesideError, BesideOptions};
-pub use selvedge_node::{End, Exchange, Node, NodeOptions};
+pub use selvedge_node::{End, Exchange, Node, NodeOptions, Shelf};
 pub use sending::{Channels, Pairs, Sending};
 #[cfg(feature = "axum")]
 pub use session::{NoSession, Session};

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use selvedge_entry::Data;
 use selvedge_identity::{Interaction, RequestIdentifier, carrier};
 use selvedge_node::{End, Gathered, Node, Outbound};
-use selvedge_relay::{BodyEnd, Handler, Observer, Refusal, Request, RequestHead, Response};
+use selvedge_relay::{Body, BodyEnd, Handler, Observer, Refusal, Request, RequestHead, Response};
 
 use crate::counts::{Counters, count};
 use crate::inbound::{Passed, status_of};
 use crate::live::Live;
-use crate::local_api::{self, PREFIX};
+use crate::local_api::{LocalApi, PREFIX};
 use crate::message::{gather, kept_fields, refusal};
+use crate::soap::{self, SoapOptions};
 use crate::target::{Target, Targets};
 
 /// Names the callee where neither its URL nor `Host` does.
@@ -24,6 +25,8 @@ pub(crate) struct Egress {
     pub(crate) node: Node,
     pub(crate) targets: Targets,
     pub(crate) live: Arc<Live>,
+    pub(crate) local: LocalApi,
+    pub(crate) soap: SoapOptions,
     pub(crate) counters: Arc<Counters>,
     /// Where it listens, once it does.
     pub(crate) own: OnceLock<SocketAddr>,
@@ -35,7 +38,7 @@ impl Handler for Egress {
             Ok(Some(target)) => target,
             Ok(None) => {
                 count(&self.counters.questions);
-                return local_api::answer(&self.live, request).await;
+                return self.local.answer(request, &self.targets).await;
             }
             Err(why) => return refusal(400, "bad_target", &why),
         };
@@ -89,8 +92,17 @@ impl Egress {
     }
 
     async fn call(&self, request: Request, target: &Target) -> Response {
-        let Request { mut head, body, .. } = request;
+        let Request {
+            mut head, mut body, ..
+        } = request;
+        let envelope = match self.envelope(&mut head, &mut body, target).await {
+            Ok(envelope) => envelope,
+            Err(refused) => return refused,
+        };
         let outbound = self.mark(&mut head, target);
+        if let Some(envelope) = envelope {
+            body = soap::marked(envelope, head.fields.get(carrier::REQUEST));
+        }
         let path = format!("{}{}", target.prefix, head.target());
         if let Err(refused) = head.set_target(&path) {
             return refusal(refused.status, "bad_target", refused.reason);
@@ -128,6 +140,25 @@ impl Egress {
             .body
             .observed(Box::new(Closing { outbound, ended }));
         response
+    }
+
+    /// The envelope of a call over SOAP: the block that the application copied into it names the
+    /// request, unless a header does.
+    async fn envelope(
+        &self,
+        head: &mut RequestHead,
+        body: &mut Body,
+        target: &Target,
+    ) -> Result<Option<Bytes>, Response> {
+        if !self.soap.calls(&target.peer) {
+            return Ok(None);
+        }
+        let envelope = soap::envelope(head, body, self.soap.envelope_bytes_max).await;
+        let envelope = envelope.map_err(|why| refusal(why.status, "bad_envelope", why.reason))?;
+        if let Some(envelope) = &envelope {
+            soap::to_header(envelope, head);
+        }
+        Ok(envelope)
     }
 
     /// Puts the call's own identifier on it, and begins its entry where its request is known.

@@ -15,6 +15,7 @@ use selvedge_relay::{
 use crate::counts::{Counters, count};
 use crate::live::{Live, Ticket};
 use crate::message::{gather, joined, kept_fields, refusal};
+use crate::soap::{self, SoapOptions};
 
 /// The session's id, for the application's information.
 const SESSION_ID: &str = "selvedge-session-id";
@@ -28,6 +29,7 @@ pub(crate) struct Front {
     /// What comes before every path at the application.
     pub(crate) prefix: String,
     pub(crate) live: Arc<Live>,
+    pub(crate) soap: SoapOptions,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -36,11 +38,25 @@ impl Handler for Front {
         count(&self.counters.requests);
         let Request {
             mut head,
-            body,
+            mut body,
             peer,
             ..
         } = request;
+        let mut envelope = None;
+        let mut readable = true;
+        if self.soap.serves(head.path()) {
+            envelope = match soap::envelope(&head, &mut body, self.soap.envelope_bytes_max).await {
+                Ok(envelope) => envelope,
+                Err(why) => return refusal(why.status, "bad_envelope", why.reason),
+            };
+            if let Some(envelope) = &envelope {
+                readable = soap::to_header(envelope, &mut head);
+            }
+        }
         let exchange = take(&self.node, &head, peer.ip()).await;
+        if !readable {
+            exchange.flag("refused_soap_header");
+        }
         let passing = Passing {
             _ticket: self.live.begin(&exchange),
             exchange,
@@ -48,6 +64,9 @@ impl Handler for Front {
         };
         passing.received.set(gather(self.node.keep(), &head.fields));
         mark(&mut head, &passing.exchange);
+        if let Some(envelope) = envelope {
+            body = soap::marked(envelope, head.fields.get(carrier::REQUEST));
+        }
         if !self.prefix.is_empty() {
             let target = format!("{}{}", self.prefix, head.target());
             if let Err(refused) = head.set_target(&target) {

@@ -27,6 +27,19 @@
 //!   of its own (A9): 201 `{"position"}`.
 //! - `POST /selvedge/v1/attributes` `{name: value}`: adds them to the request's entry: 204.
 //!
+//! For channels that are not the sidecar's (D5; `docs/guide/carriers.md`):
+//! - `POST /selvedge/v1/call` `{"peer","host","method","path","about","reference","session"}`: the
+//!   request makes a call over such a channel: 201 `{"call","headers"}`, the pairs to attach, with
+//!   `separate` (a message of its own) where `about` names the request at both sides, and
+//!   `reference` (a token) where that is true. Everything may be left out.
+//! - `POST /selvedge/v1/call/{call}` `{"status","error","request_bytes","response_bytes"}`: it ended.
+//! - `POST /selvedge/v1/request` `{"method","path","headers","about","wait_ms"}`: a request came
+//!   over such a channel, with these pairs: 201 `{"id","request","session"}`, where `request` names it
+//!   in all other questions. With `about` its identifier comes beside it, and is awaited.
+//! - `POST /selvedge/v1/request/{id}`: it ended, told as for a call.
+//! - `POST /selvedge/v1/separate`: an identifier's message that came to the application: 204.
+//! - `PUT` and `GET /selvedge/v1/references/{token}`: an identifier (as text) under a token.
+//!
 //! Requirements: A1, A3, A9, B2, D5, D6, E6.
 
 mod counts;
@@ -36,12 +49,15 @@ mod inbound;
 mod live;
 mod local_api;
 mod message;
+mod open;
 mod options;
 mod running;
+mod soap;
 mod target;
 
 pub use counts::SidecarCounts;
 pub use error::SidecarError;
 pub use options::SidecarOptions;
 pub use running::{RunningSidecar, Sidecar};
+pub use soap::SoapOptions;
 pub use target::Target;

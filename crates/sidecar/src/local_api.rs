@@ -1,16 +1,23 @@
 //! What the application can ask and tell its sidecar about the request that it is handling.
 
+mod channels;
+mod references;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use selvedge_identity::{RequestIdentifier, carrier};
-use selvedge_node::Exchange;
+use selvedge_node::{Exchange, Node};
 use selvedge_relay::{Body, Request, Response, ResponseHead};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use self::channels::Channels;
+use self::references::References;
 use crate::live::Live;
 use crate::message::{answer as json_answer, refusal};
+use crate::target::{Target, Targets};
 
 /// Where the local API begins on the egress address.
 pub(crate) const PREFIX: &str = "/selvedge/v1/";
@@ -56,53 +63,100 @@ impl No {
     }
 }
 
-pub(crate) async fn answer(live: &Live, request: Request) -> Response {
-    match route(live, request).await {
-        Ok(response) => response,
-        Err(No {
-            status,
-            code,
-            message,
-        }) => refusal(status, code, &message),
-    }
+/// Answers the application's questions.
+pub(crate) struct LocalApi {
+    live: Arc<Live>,
+    channels: Channels,
+    /// Where references lie, if not here.
+    references: Option<Target>,
 }
 
-async fn route(live: &Live, mut request: Request) -> Result<Response, No> {
-    let head = &request.head;
-    let question = head.path().strip_prefix(PREFIX).unwrap_or("");
-    match (head.method(), question) {
-        ("GET", "session/history") => Ok(history(&named(live, &request)?)),
-        ("POST", "action") => {
-            let exchange = named(live, &request)?;
-            action(&exchange, read(&mut request.body).await?)
+impl LocalApi {
+    pub(crate) fn new(node: Node, live: Arc<Live>, references: Option<Target>) -> Self {
+        Self {
+            live,
+            channels: Channels::new(node),
+            references,
         }
-        ("POST", "attributes") => {
-            let exchange = named(live, &request)?;
-            let attributes: BTreeMap<String, String> = read(&mut request.body).await?;
-            check(&attributes)?;
-            for (name, value) in &attributes {
-                exchange.attribute(name, value);
+    }
+
+    pub(crate) async fn answer(&self, request: Request, targets: &Targets) -> Response {
+        match self.route(request, targets).await {
+            Ok(response) => response,
+            Err(No {
+                status,
+                code,
+                message,
+            }) => refusal(status, code, &message),
+        }
+    }
+
+    async fn route(&self, mut request: Request, targets: &Targets) -> Result<Response, No> {
+        let references = self.references.as_ref();
+        let references = references.map(|target| References { targets, target });
+        let references = references.as_ref();
+        let channels = &self.channels;
+        let head = &request.head;
+        let question = head.path().strip_prefix(PREFIX).unwrap_or("").to_owned();
+        let (what, name) = match question.split_once('/') {
+            Some((what @ ("call" | "request" | "references"), name)) => (what, Some(name)),
+            _ => (&*question, None),
+        };
+        match (head.method(), what, name) {
+            ("GET", "session/history", _) => Ok(history(&self.named(&request)?)),
+            ("POST", "action", _) => {
+                let exchange = self.named(&request)?;
+                action(&exchange, read(&mut request.body).await?)
             }
-            Ok(Response {
-                head: ResponseHead::new(204),
-                body: Body::empty(),
-                tunnel: None,
-            })
+            ("POST", "attributes", _) => {
+                let exchange = self.named(&request)?;
+                attributes(&exchange, &read(&mut request.body).await?)
+            }
+            ("POST", "call", None) => {
+                let exchange = self.named(&request)?;
+                channels
+                    .begin_call(exchange, &mut request, references)
+                    .await
+            }
+            ("POST", "call", Some(name)) => channels.end_call(name, &mut request).await,
+            ("POST", "request", None) => {
+                channels
+                    .begin_request(&self.live, &mut request, references)
+                    .await
+            }
+            ("POST", "request", Some(name)) => channels.end_request(name, &mut request).await,
+            ("POST", "separate", _) => channels.separate(&mut request).await,
+            ("PUT" | "GET", "references", Some(_)) if let Some(references) = references => {
+                references.pass(request).await
+            }
+            ("PUT", "references", Some(token)) => channels.put(token, &mut request).await,
+            ("GET", "references", Some(token)) => channels.get(token),
+            (
+                _,
+                "session/history" | "action" | "attributes" | "call" | "request" | "separate"
+                | "references",
+                _,
+            ) => Err(No::new(
+                405,
+                "bad_method",
+                "history is asked for by GET; references are put by PUT and asked for by GET, \
+                 under a token; everything else is told by POST",
+            )),
+            _ => Err(No::new(
+                404,
+                "not_found",
+                "the local API has session/history, action, attributes, call, request, separate \
+                 and references",
+            )),
         }
-        (_, "session/history" | "action" | "attributes") => Err(No::new(
-            405,
-            "bad_method",
-            "history is asked for by GET, action and attributes are told by POST",
-        )),
-        _ => Err(No::new(
-            404,
-            "not_found",
-            "the local API has session/history, action and attributes",
-        )),
+    }
+
+    /// The request that the question is about.
+    fn named(&self, request: &Request) -> Result<Exchange, No> {
+        named(&self.live, request)
     }
 }
 
-/// The request that the question is about.
 fn named(live: &Live, request: &Request) -> Result<Exchange, No> {
     let head = &request.head;
     let query = head.target().split_once('?').map_or("", |(_, query)| query);
@@ -135,6 +189,18 @@ fn history(exchange: &Exchange) -> Response {
         200,
         &json!({ "session": exchange.session(), "entries": exchange.history() }),
     )
+}
+
+fn attributes(exchange: &Exchange, attributes: &BTreeMap<String, String>) -> Result<Response, No> {
+    check(attributes)?;
+    for (name, value) in attributes {
+        exchange.attribute(name, value);
+    }
+    Ok(Response {
+        head: ResponseHead::new(204),
+        body: Body::empty(),
+        tunnel: None,
+    })
 }
 
 fn action(exchange: &Exchange, new: NewAction) -> Result<Response, No> {

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use selvedge_relay::{ClientLimits, Limits};
 use serde::Deserialize;
 
+use crate::SoapOptions;
+
 /// A sidecar's settings. (Its node's are [`selvedge_node::NodeOptions`].)
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +23,13 @@ pub struct SidecarOptions {
     /// Services that the application calls by name: name → base URL.
     #[serde(default)]
     pub routes: BTreeMap<String, String>,
+    /// Where it looks into SOAP envelopes.
+    #[serde(default)]
+    pub soap: SoapOptions,
+    /// Where identifiers by reference lie: the admin address of a repository, as a base URL. By
+    /// default in this sidecar, which other hosts do not reach.
+    #[serde(default)]
+    pub references: Option<String>,
     /// Finished requests that late calls and questions can still name.
     #[serde(default = "finished_max")]
     pub finished_max: usize,
@@ -53,6 +62,8 @@ impl SidecarOptions {
             upstream: upstream.into(),
             egress: egress(),
             routes: BTreeMap::new(),
+            soap: SoapOptions::default(),
+            references: None,
             finished_max: finished_max(),
             limits: Limits::default(),
             upstream_limits: ClientLimits::default(),

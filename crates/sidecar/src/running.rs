@@ -12,6 +12,7 @@ use crate::counts::Counters;
 use crate::egress::Egress;
 use crate::inbound::Front;
 use crate::live::Live;
+use crate::local_api::LocalApi;
 use crate::target::{Target, Targets};
 use crate::{SidecarCounts, SidecarError, SidecarOptions};
 
@@ -55,9 +56,19 @@ impl Sidecar {
             application: Client::new(upstream.address, options.upstream_limits.clone()),
             prefix: upstream.prefix,
             live: live.clone(),
+            soap: options.soap.clone(),
             counters: counters.clone(),
         };
+        let references = options.references.as_deref().map(|url| {
+            Target::parse(Some("references"), url).map_err(|reason| SidecarError::Url {
+                what: "references".to_owned(),
+                url: url.to_owned(),
+                reason,
+            })
+        });
         let egress = Arc::new(Egress {
+            local: LocalApi::new(node.clone(), live.clone(), references.transpose()?),
+            soap: options.soap,
             node,
             targets: Targets::new(&options.routes, options.upstream_limits.clone())?,
             live,
