@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test | check | bench | tidy | simulate | fuzz`.
+//! The project's own commands: `cargo xtask setup | test | check | bench | tidy | simulate | fuzz`.
 //!
 //! They need nothing but the Rust toolchain; what a test needs beyond it (a Debian package) they
 //! install where they may, and say so where they may not.
@@ -17,6 +17,7 @@ use anyhow::{Result, bail};
 use crate::run::{cargo, step};
 
 const USAGE: &str = "usage: cargo xtask COMMAND
+  setup                 set up what tests need
   test [-- ARGS]        set up what tests need, and run every test
   check                 formatting, clippy with warnings denied, tidy, docs, then test
   bench [NAME ...]      run the benchmarks and print their ratios
@@ -43,6 +44,7 @@ fn dispatch() -> Result<()> {
         None => ("help", &[][..]),
     };
     match command {
+        "setup" => setup::for_tests(),
         "test" => test(rest),
         "check" => check(),
         "bench" => bench::bench(rest),

@@ -1,5 +1,7 @@
 //! What tests and benchmarks need beside the Rust toolchain.
 
+mod python;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -15,7 +17,7 @@ struct Need {
 const TESTS: [Need; 3] = [
     Need {
         program: "python3",
-        package: "python3",
+        package: "python3-venv",
         why: "the content server in Python",
     },
     Need {
@@ -45,7 +47,12 @@ const BENCHES: [Need; 2] = [
 
 /// Sets up what the tests need.
 pub(crate) fn for_tests() -> Result<()> {
-    install(&TESTS)
+    install(&TESTS)?;
+    // Without it the tests that need it fail, and say why.
+    if let Err(error) = python::set_up() {
+        eprintln!("no Python packages: {error:#}");
+    }
+    Ok(())
 }
 
 /// Sets up what the benchmarks need.
