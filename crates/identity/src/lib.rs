@@ -9,6 +9,7 @@
 
 pub mod carrier;
 mod client;
+mod consumer;
 mod epoch;
 mod head;
 mod interaction;
@@ -24,6 +25,7 @@ mod w3c;
 mod wire;
 
 pub use client::{ClientId, ClientTokenError};
+pub use consumer::{AuditKey, AuditKeyError, Consumer, Holder};
 pub use epoch::Epoch;
 pub use head::{HEADS_MAX, Head};
 pub use interaction::{Interaction, StackId};
