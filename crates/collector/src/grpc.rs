@@ -42,7 +42,7 @@ pub(crate) async fn answer(pipeline: Arc<Pipeline>, request: Request<Incoming>) 
 }
 
 async fn export(pipeline: &Pipeline, request: Request<Incoming>) -> Result<Taken, Fault> {
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let content_type = text(&head.headers, "content-type").unwrap_or("");
     if !matches!(
         content_type.strip_prefix(CONTENT_TYPES),
@@ -60,7 +60,7 @@ async fn export(pipeline: &Pipeline, request: Request<Incoming>) -> Result<Taken
         return Err(Fault::Path(head.uri.path().chars().take(128).collect()));
     }
     let encoding = Encoding::of_name(text(&head.headers, "grpc-encoding"))?;
-    let collected = pipeline.collect(body, FRAME_BYTES).await?;
+    let collected = pipeline.collect(&mut body, FRAME_BYTES).await?;
     let (message, compressed) = message(&collected.bytes)?;
     let encoding = match (compressed, encoding) {
         (false, _) => Encoding::Identity,

@@ -72,7 +72,7 @@ impl Pipeline {
     }
 
     /// Waits for the whole of a request. `extra` bytes of framing come on top of its bound.
-    pub(crate) async fn collect<B>(&self, body: B, extra: usize) -> Result<Collected, Fault>
+    pub(crate) async fn collect<B>(&self, body: &mut B, extra: usize) -> Result<Collected, Fault>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -86,7 +86,7 @@ impl Pipeline {
 
     async fn read_body<B>(
         &self,
-        mut body: B,
+        body: &mut B,
         flight: &mut Flight,
         extra: usize,
     ) -> Result<Bytes, Fault>

@@ -3,15 +3,22 @@
 //! Scripts of web pages may send only where their page's origin is configured. A request that
 //! says no origin comes from no browser.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 
 use crate::listener::Answer;
 use crate::{Encoding, Fault};
 
 /// How long a browser may remember what it was allowed, in seconds.
 const CORS_MAX_AGE_S: &str = "600";
+
+/// How much of a refused request is read on, and for how long.
+const DRAIN_BYTES_MAX: usize = 256 << 20;
+const DRAIN_WAIT: Duration = Duration::from_secs(5);
 
 /// Whether the page that a request comes from, if it comes from one, may send.
 ///
@@ -72,6 +79,27 @@ pub(crate) fn encoding(headers: &HeaderMap) -> Result<Encoding, Fault> {
     }
     let name = first.map(|name| name.to_str().unwrap_or("not text"));
     Encoding::of_name(name)
+}
+
+/// Reads on what is still on its way of a refused request, and throws it away: who is sent an
+/// answer while it still sends would find its connection reset, and never read why. Returns the
+/// fault.
+pub(crate) async fn drained(fault: Fault, headers: &HeaderMap, body: &mut Incoming) -> Fault {
+    // A slow or broken body brings nothing more; who asks first has not begun to send.
+    let gone = matches!(fault, Fault::Slow(_) | Fault::Cut);
+    if !gone && !headers.contains_key(header::EXPECT) {
+        let drain = async {
+            let mut bytes = 0;
+            while let Some(Ok(frame)) = body.frame().await {
+                bytes += frame.data_ref().map_or(0, Bytes::len);
+                if bytes > DRAIN_BYTES_MAX {
+                    break;
+                }
+            }
+        };
+        _ = tokio::time::timeout(DRAIN_WAIT, drain).await;
+    }
+    fault
 }
 
 /// Only POST takes spans.

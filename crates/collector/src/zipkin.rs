@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 
 use crate::listener::Answer;
-use crate::pipeline::{Pipeline, Taken};
-use crate::{Fault, Form, Protocol, web};
+use crate::pipeline::{Collected, Pipeline, Taken};
+use crate::{Encoding, Fault, Form, Protocol, web};
 
 const PATH: &str = "/api/v2/spans";
 const HEALTH: &str = "/health";
@@ -48,7 +49,21 @@ pub(crate) async fn answer(
 }
 
 async fn export(pipeline: &Pipeline, request: Request<Incoming>) -> Result<Taken, Fault> {
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
+    let collected = collect(pipeline, &head, &mut body).await;
+    let (collected, form, encoding) = match collected {
+        Ok(collected) => collected,
+        Err(fault) => return Err(web::drained(fault, &head.headers, &mut body).await),
+    };
+    let bytes = collected.bytes.clone();
+    pipeline.take(collected, bytes, encoding, form).await
+}
+
+async fn collect(
+    pipeline: &Pipeline,
+    head: &Parts,
+    body: &mut Incoming,
+) -> Result<(Collected, Form, Encoding), Fault> {
     if head.uri.path() != PATH {
         return Err(Fault::Path(head.uri.path().chars().take(128).collect()));
     }
@@ -65,9 +80,7 @@ async fn export(pipeline: &Pipeline, request: Request<Incoming>) -> Result<Taken
         }
     };
     let encoding = web::encoding(&head.headers)?;
-    let collected = pipeline.collect(body, 0).await?;
-    let bytes = collected.bytes.clone();
-    pipeline.take(collected, bytes, encoding, form).await
+    Ok((pipeline.collect(body, 0).await?, form, encoding))
 }
 
 fn refused(fault: &Fault) -> Answer {
