@@ -15,6 +15,10 @@ use selvedge_identity::{
     Epoch, Interaction, Origin, Position, RequestIdentifier, ServerName, StackId,
 };
 
+/// The program's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SERVICES: usize = 30;
 const ROUNDS: usize = 5;
 

@@ -28,6 +28,19 @@ pub struct Attributes {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ValueRef<'a>(&'a [u8]);
 
+/// Attributes in their order, by [`Attributes::iter`].
+#[derive(Clone)]
+pub struct AttributesIter<'a> {
+    left: u32,
+    reader: Reader<'a>,
+}
+
+impl fmt::Debug for AttributesIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
+
 /// What follows of a value.
 pub(crate) mod tag {
     pub(crate) const EMPTY: u8 = 0;
@@ -83,14 +96,12 @@ impl Attributes {
     }
 
     /// All of them, in their order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, ValueRef<'_>)> {
-        let mut reader = Reader::new(&self.bytes);
-        (0..self.count).map(move |_| {
-            let name = reader.str().expect(CHECKED);
-            let from = reader.at;
-            reader.skip_value().expect(CHECKED);
-            (name, ValueRef(&self.bytes[from..reader.at]))
-        })
+    #[must_use]
+    pub fn iter(&self) -> AttributesIter<'_> {
+        AttributesIter {
+            left: self.count,
+            reader: Reader::new(&self.bytes),
+        }
     }
 
     /// All of them, each with memory of its own.
@@ -150,6 +161,34 @@ impl<'a> ValueRef<'a> {
     }
 }
 
+impl<'a> Iterator for AttributesIter<'a> {
+    type Item = (&'a str, ValueRef<'a>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let name = self.reader.str().expect(CHECKED);
+        let from = self.reader.at;
+        self.reader.skip_value().expect(CHECKED);
+        Some((name, ValueRef(&self.reader.bytes[from..self.reader.at])))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left as usize, Some(self.left as usize))
+    }
+}
+
+impl ExactSizeIterator for AttributesIter<'_> {}
+
+impl<'a> IntoIterator for &'a Attributes {
+    type Item = (&'a str, ValueRef<'a>);
+    type IntoIter = AttributesIter<'a>;
+
+    fn into_iter(self) -> AttributesIter<'a> {
+        self.iter()
+    }
+}
+
 impl Extend<(Text, Value)> for Attributes {
     fn extend<I: IntoIterator<Item = (Text, Value)>>(&mut self, more: I) {
         more.into_iter().for_each(|pair| self.push(pair));
@@ -178,7 +217,7 @@ impl From<Vec<(Text, Value)>> for Attributes {
 
 impl fmt::Debug for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
+        f.debug_map().entries(self).finish()
     }
 }
 

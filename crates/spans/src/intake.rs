@@ -222,11 +222,9 @@ impl Maker {
 
     pub(crate) fn span(&self, origin: Origin, id: Interaction) -> Result<Span, Refusal> {
         self.fit?;
-        let mut span = Span::new(origin, id, Arc::default(), self.scope.clone());
-        span.resource = self.resource.clone();
-        span.service = self.service.clone();
-        span.host = self.host.clone();
-        Ok(span)
+        let names = (self.service.clone(), self.host.clone());
+        let (resource, scope) = (self.resource.clone(), self.scope.clone());
+        Ok(Span::named(origin, id, names, resource, scope))
     }
 }
 

@@ -25,7 +25,7 @@ mod stored;
 mod value;
 pub mod zipkin;
 
-pub use attributes::{Attributes, ValueRef};
+pub use attributes::{Attributes, AttributesIter, ValueRef};
 pub use file::read;
 pub use intake::{INPUT_BYTES_MAX, Intake, PARTS_MAX, Refusal, SpanError, TEXT_BYTES_MAX};
 pub use observe::{Observed, observe};

@@ -292,7 +292,12 @@ fn carried(span: &Span, received: Interaction) -> Option<(RequestIdentifier, boo
     let extracted = extract(headers, true, shape);
     let said = extracted.sv_fault.is_none();
     let identifier = extracted.identifier.filter(|_| said)?;
-    Some((identifier, extracted.ignored_hop))
+    // `sv` says the beginning of the call's own id; the span says all of it.
+    let mut stack = identifier.stack().to_vec();
+    *stack.last_mut()? = received.into();
+    let (origin, depth) = (identifier.origin(), identifier.depth());
+    let whole = RequestIdentifier::from_parts(origin, depth, identifier.k(), &stack)?;
+    Some((whole, extracted.ignored_hop))
 }
 
 /// The identifier that the span's process received: `sv` continued by the span's own id, without

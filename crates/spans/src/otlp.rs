@@ -5,6 +5,7 @@
 //! 1.x; what a later release adds is skipped.
 
 mod json;
+mod names;
 mod protobuf;
 
 pub use json::from_json;

@@ -31,6 +31,7 @@ pub(crate) fn put_optional(out: &mut Vec<u8>, text: Option<&Text>) {
 }
 
 /// Reads packed bytes.
+#[derive(Clone)]
 pub(crate) struct Reader<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) at: usize,

@@ -52,7 +52,18 @@ impl<'a> Fields<'a> {
         Ok(Some((number, value)))
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, Broken> {
+        match self.rest {
+            [byte @ 0..0x80, rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Broken> {
         let mut value = 0;
         for (n, byte) in self.rest.iter().take(10).enumerate() {
             if n == 9 && *byte > 1 {

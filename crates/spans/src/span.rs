@@ -131,6 +131,12 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// The version of its service, if it says one.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.attributes.get("service.version")?.as_str()
+    }
+
     /// Its service and its host.
     pub(crate) fn names(&self) -> (Text, Text) {
         const HOSTS: [&str; 7] = [
@@ -227,7 +233,18 @@ impl Span {
         resource: Arc<Resource>,
         scope: Arc<Scope>,
     ) -> Self {
-        let (service, host) = resource.names();
+        let names = resource.names();
+        Self::named(origin, id, names, resource, scope)
+    }
+
+    /// The same, of a resource whose service and host are known.
+    pub(crate) fn named(
+        origin: Origin,
+        id: Interaction,
+        (service, host): (Text, Text),
+        resource: Arc<Resource>,
+        scope: Arc<Scope>,
+    ) -> Self {
         Self {
             origin,
             id,

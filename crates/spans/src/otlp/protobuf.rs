@@ -1,12 +1,19 @@
 //! OTLP as protobuf: an `ExportTraceServiceRequest`, or a `TracesData` of the same encoding.
+//!
+//! A span is read in one walk over its bytes. Attributes go straight into the form in which they
+//! are kept ([`Attributes`]); names that spans share are made once a batch. So a plain span costs
+//! one allocation, for its attributes.
 
 use selvedge_entry::Text;
+use selvedge_identity::{Interaction, Origin};
 
-use crate::Attributes;
+use super::names::Names;
+use crate::attributes::{Attributes, put_bool, put_bytes, put_double, put_int, tag};
 use crate::intake::{self, Intake, Maker, Refusal, SpanError, check_length};
+use crate::packed::{put_number, put_text};
 use crate::protobuf::{Broken, Field, Fields};
 use crate::span::{Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode};
-use crate::value::{NESTING_MAX, Value};
+use crate::value::NESTING_MAX;
 
 impl From<Broken> for Refusal {
     fn from(_: Broken) -> Self {
@@ -28,87 +35,207 @@ fn format(fault: &'static str) -> SpanError {
 /// span that does is refused and counted.
 pub fn from_protobuf(input: &[u8]) -> Result<Intake, SpanError> {
     check_length(input)?;
-    let mut intake = Intake::default();
+    let mut reader = Reader::default();
     let mut batch = Fields::new(input);
     while let Some((number, field)) = batch.next().map_err(|_| format("broken batch"))? {
         if number == 1 {
             let spans = field.message().map_err(|_| format("broken batch"))?;
-            resource_spans(&mut intake, spans).map_err(|_| format("broken resource or scope"))?;
+            let read = reader.resource_spans(spans);
+            read.map_err(|_| format("broken resource or scope"))?;
         }
     }
-    Ok(intake)
+    Ok(reader.intake)
 }
 
-/// The resource may lie behind its scopes, so these are read in a second pass.
-fn resource_spans(intake: &mut Intake, message: Fields<'_>) -> Result<(), Broken> {
-    let mut resource = Resource::default();
-    let mut fields = message;
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => read_resource(&mut resource, field.message()?)?,
-            3 => resource.schema_url = some_text(field)?,
-            _ => {}
-        }
-    }
-    let maker = Maker::new(resource);
-    let mut fields = message;
-    while let Some((number, field)) = fields.next()? {
-        if number == 2 {
-            scope_spans(intake, field.message()?, &maker)?;
-        }
-    }
-    Ok(())
+/// What was read of a batch, and memory that its spans use in turn.
+#[derive(Default)]
+struct Reader {
+    intake: Intake,
+    names: Names,
+    /// Attributes of the span, and of the event or link in it, that is being read.
+    outer: Packing,
+    inner: Packing,
 }
 
-fn read_resource(resource: &mut Resource, mut fields: Fields<'_>) -> Result<(), Broken> {
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => resource.attributes.push(key_value(field, 0)?),
-            2 => resource.dropped_attributes = field.count()?,
-            _ => {}
-        }
-    }
-    Ok(())
+/// Attributes that are being packed.
+#[derive(Default)]
+struct Packing {
+    count: usize,
+    bytes: Vec<u8>,
 }
 
-fn scope_spans(intake: &mut Intake, message: Fields<'_>, maker: &Maker) -> Result<(), Broken> {
-    let mut scope = Scope::default();
-    let mut fields = message;
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => read_scope(&mut scope, field.message()?)?,
-            3 => scope.schema_url = some_text(field)?,
-            _ => {}
+impl Reader {
+    /// The resource may lie behind its scopes, so these are read in a second pass.
+    fn resource_spans(&mut self, message: Fields<'_>) -> Result<(), Broken> {
+        let mut resource = Resource::default();
+        let mut fields = message;
+        while let Some((number, field)) = fields.next()? {
+            match number {
+                1 => self.resource(&mut resource, field.message()?)?,
+                3 => resource.schema_url = some_text(field)?,
+                _ => {}
+            }
         }
-    }
-    let maker = maker.of_scope(scope);
-    let mut fields = message;
-    while let Some((number, field)) = fields.next()? {
-        if number == 2 {
-            let span = field.message().map_err(Refusal::from);
-            intake.take(span.and_then(|fields| read_span(fields, &maker)));
+        let maker = Maker::new(resource);
+        let mut fields = message;
+        while let Some((number, field)) = fields.next()? {
+            if number == 2 {
+                self.scope_spans(field.message()?, &maker)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    fn resource(&mut self, resource: &mut Resource, mut fields: Fields<'_>) -> Result<(), Broken> {
+        let attributes = self.outer.begin();
+        while let Some((number, field)) = fields.next()? {
+            match number {
+                1 => attributes.add(field)?,
+                2 => resource.dropped_attributes = field.count()?,
+                _ => {}
+            }
+        }
+        resource.attributes.append(&attributes.end());
+        Ok(())
+    }
+
+    fn scope_spans(&mut self, message: Fields<'_>, maker: &Maker) -> Result<(), Broken> {
+        let mut scope = Scope::default();
+        let mut fields = message;
+        while let Some((number, field)) = fields.next()? {
+            match number {
+                1 => self.scope(&mut scope, field.message()?)?,
+                3 => scope.schema_url = some_text(field)?,
+                _ => {}
+            }
+        }
+        let maker = maker.of_scope(scope);
+        let mut fields = message;
+        while let Some((number, field)) = fields.next()? {
+            if number == 2 {
+                let span = field.message().map_err(Refusal::from);
+                let span = span.and_then(|fields| self.span(fields, &maker));
+                self.intake.take(span);
+            }
+        }
+        Ok(())
+    }
+
+    fn scope(&mut self, scope: &mut Scope, mut fields: Fields<'_>) -> Result<(), Broken> {
+        let attributes = self.outer.begin();
+        while let Some((number, field)) = fields.next()? {
+            match number {
+                1 => scope.name = field.text()?.into(),
+                2 => scope.version = field.text()?.into(),
+                3 => attributes.add(field)?,
+                4 => scope.dropped_attributes = field.count()?,
+                _ => {}
+            }
+        }
+        scope.attributes.append(&attributes.end());
+        Ok(())
+    }
+
+    fn span(&mut self, message: Fields<'_>, maker: &Maker) -> Result<Span, Refusal> {
+        let (origin, id) = ids(message)?;
+        let mut span = maker.span(origin, id)?;
+        let (mut start, mut end) = (0, 0);
+        self.outer.begin();
+        let mut fields = message;
+        while let Some((number, field)) = fields.next()? {
+            match number {
+                3 => span.trace_state = some_text(field)?,
+                4 => span.parent = intake::parent(field.bytes()?)?,
+                5 => span.name = self.names.text(field.bytes()?)?,
+                6 => span.kind = Kind::of_number(field.number()?),
+                7 => start = field.fixed64()?,
+                8 => end = field.fixed64()?,
+                9 => self.outer.add(field)?,
+                10 => span.dropped_attributes = field.count()?,
+                11 => span.events.push(self.event(field.message()?)?),
+                12 => span.dropped_events = field.count()?,
+                13 => span.add_link(self.link(field.message()))?,
+                14 => span.dropped_links = field.count()?,
+                15 => span.status = read_status(field.message()?)?,
+                16 => span.flags = field.fixed32()?,
+                _ => {}
+            }
+        }
+        span.attributes = self.outer.end();
+        intake::set_times(&mut span, start, end)?;
+        Ok(span)
+    }
+
+    fn event(&mut self, mut fields: Fields<'_>) -> Result<Event, Refusal> {
+        let (mut at, mut name, mut dropped_attributes) = (0, Text::default(), 0);
+        let attributes = self.inner.begin();
+        while let Some((number, field)) = fields.next()? {
+            match number {
+                1 => at = field.fixed64()?,
+                2 => name = self.names.text(field.bytes()?)?,
+                3 => attributes.add(field)?,
+                4 => dropped_attributes = field.count()?,
+                _ => {}
+            }
+        }
+        Ok(Event {
+            at: intake::time(at)?,
+            name,
+            attributes: attributes.end(),
+            dropped_attributes,
+        })
+    }
+
+    fn link(&mut self, fields: Result<Fields<'_>, Broken>) -> Result<SpanLink, Refusal> {
+        let mut fields = fields?;
+        let (mut origin, mut id): (&[u8], &[u8]) = (&[], &[]);
+        let (mut trace_state, mut dropped_attributes, mut flags) = (None, 0, 0);
+        let attributes = self.inner.begin();
+        while let Some((number, field)) = fields.next()? {
+            match number {
+                1 => origin = field.bytes()?,
+                2 => id = field.bytes()?,
+                3 => trace_state = some_text(field)?,
+                4 => attributes.add(field)?,
+                5 => dropped_attributes = field.count()?,
+                6 => flags = field.fixed32()?,
+                _ => {}
+            }
+        }
+        Ok(SpanLink {
+            origin: intake::origin(origin)?,
+            id: intake::interaction(id)?,
+            trace_state,
+            attributes: attributes.end(),
+            dropped_attributes,
+            flags,
+        })
+    }
 }
 
-fn read_scope(scope: &mut Scope, mut fields: Fields<'_>) -> Result<(), Broken> {
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => scope.name = field.text()?.into(),
-            2 => scope.version = field.text()?.into(),
-            3 => scope.attributes.push(key_value(field, 0)?),
-            4 => scope.dropped_attributes = field.count()?,
-            _ => {}
-        }
+impl Packing {
+    /// Forgets what is in it.
+    fn begin(&mut self) -> &mut Self {
+        self.count = 0;
+        self.bytes.clear();
+        self
     }
-    Ok(())
+
+    /// Adds a `KeyValue`.
+    fn add(&mut self, field: Field<'_>) -> Result<(), Broken> {
+        put_pair(&mut self.bytes, field, 0)?;
+        self.count += 1;
+        Ok(())
+    }
+
+    fn end(&self) -> Attributes {
+        Attributes::from_packed(self.count, self.bytes.as_slice().into())
+    }
 }
 
-fn read_span(message: Fields<'_>, maker: &Maker) -> Result<Span, Refusal> {
-    // The ids first: without them nothing else is worth keeping.
+/// A span's ids. They come first: without them nothing else is worth keeping.
+fn ids(mut fields: Fields<'_>) -> Result<(Origin, Interaction), Refusal> {
     let (mut origin, mut id): (&[u8], &[u8]) = (&[], &[]);
-    let mut fields = message;
     while let Some((number, field)) = fields.next()? {
         match number {
             1 => origin = field.bytes()?,
@@ -116,79 +243,10 @@ fn read_span(message: Fields<'_>, maker: &Maker) -> Result<Span, Refusal> {
             _ => {}
         }
     }
-    let (origin, id) = (intake::origin(origin)?, intake::interaction(id)?);
-    let mut span = maker.span(origin, id)?;
-    let (mut start, mut end) = (0, 0);
-    let mut fields = message;
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            3 => span.trace_state = some_text(field)?,
-            4 => span.parent = intake::parent(field.bytes()?)?,
-            5 => span.name = field.text()?.into(),
-            6 => span.kind = Kind::of_number(field.number()?),
-            7 => start = field.fixed64()?,
-            8 => end = field.fixed64()?,
-            9 => span.attributes.push(key_value(field, 0)?),
-            10 => span.dropped_attributes = field.count()?,
-            11 => span.events.push(event(field.message()?)?),
-            12 => span.dropped_events = field.count()?,
-            13 => span.add_link(link(field.message()?))?,
-            14 => span.dropped_links = field.count()?,
-            15 => span.status = status(field.message()?)?,
-            16 => span.flags = field.fixed32()?,
-            _ => {}
-        }
-    }
-    intake::set_times(&mut span, start, end)?;
-    Ok(span)
+    Ok((intake::origin(origin)?, intake::interaction(id)?))
 }
 
-fn event(mut fields: Fields<'_>) -> Result<Event, Refusal> {
-    let (mut at, mut name, mut attributes) = (0, Text::default(), Attributes::new());
-    let mut dropped_attributes = 0;
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => at = field.fixed64()?,
-            2 => name = field.text()?.into(),
-            3 => attributes.push(key_value(field, 0)?),
-            4 => dropped_attributes = field.count()?,
-            _ => {}
-        }
-    }
-    Ok(Event {
-        at: intake::time(at)?,
-        name,
-        attributes,
-        dropped_attributes,
-    })
-}
-
-fn link(mut fields: Fields<'_>) -> Result<SpanLink, Refusal> {
-    let (mut origin, mut id): (&[u8], &[u8]) = (&[], &[]);
-    let (mut trace_state, mut attributes) = (None, Attributes::new());
-    let (mut dropped_attributes, mut flags) = (0, 0);
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => origin = field.bytes()?,
-            2 => id = field.bytes()?,
-            3 => trace_state = some_text(field)?,
-            4 => attributes.push(key_value(field, 0)?),
-            5 => dropped_attributes = field.count()?,
-            6 => flags = field.fixed32()?,
-            _ => {}
-        }
-    }
-    Ok(SpanLink {
-        origin: intake::origin(origin)?,
-        id: intake::interaction(id)?,
-        trace_state,
-        attributes,
-        dropped_attributes,
-        flags,
-    })
-}
-
-fn status(mut fields: Fields<'_>) -> Result<Status, Broken> {
+fn read_status(mut fields: Fields<'_>) -> Result<Status, Broken> {
     let mut status = Status::default();
     while let Some((number, field)) = fields.next()? {
         match number {
@@ -206,59 +264,91 @@ fn status(mut fields: Fields<'_>) -> Result<Status, Broken> {
     Ok(status)
 }
 
-fn key_value(field: Field<'_>, nesting: usize) -> Result<(Text, Value), Broken> {
+/// A `KeyValue`, its key in front whichever lies there. As everywhere in protobuf, the last of
+/// several counts.
+fn put_pair(out: &mut Vec<u8>, field: Field<'_>, nesting: usize) -> Result<(), Broken> {
     let mut fields = field.message()?;
-    let (mut key, mut value) = (Text::default(), Value::Empty);
+    let (mut key, mut value) = ("", None);
     while let Some((number, field)) = fields.next()? {
         match number {
-            1 => key = field.text()?.into(),
-            2 => value = any_value(field.message()?, nesting)?,
+            1 => key = field.text()?,
+            2 => value = Some(field.message()?),
             _ => {}
         }
     }
-    Ok((key, value))
+    put_text(out, key);
+    match value {
+        Some(value) => put_any(out, value, nesting),
+        None => {
+            out.push(tag::EMPTY);
+            Ok(())
+        }
+    }
 }
 
-fn any_value(mut fields: Fields<'_>, nesting: usize) -> Result<Value, Broken> {
+/// An `AnyValue`.
+fn put_any(out: &mut Vec<u8>, mut fields: Fields<'_>, nesting: usize) -> Result<(), Broken> {
     if nesting == NESTING_MAX {
         return Err(Broken);
     }
-    let mut value = Value::Empty;
+    let from = out.len();
     while let Some((number, field)) = fields.next()? {
-        value = match number {
+        if (1..=7).contains(&number) {
+            out.truncate(from);
+        }
+        match number {
             1 => {
                 let bytes = field.bytes()?;
                 match std::str::from_utf8(bytes) {
-                    Ok(text) => Value::from(text),
-                    Err(_) => Value::Bytes(bytes.into()),
+                    Ok(text) => {
+                        out.push(tag::TEXT);
+                        put_text(out, text);
+                    }
+                    Err(_) => put_bytes(out, bytes),
                 }
             }
-            2 => Value::Bool(field.number()? != 0),
-            3 => Value::Int(field.number()? as i64),
-            4 => Value::Double(field.fixed64()?),
+            2 => put_bool(out, field.number()? != 0),
+            3 => put_int(out, field.number()? as i64),
+            4 => put_double(out, field.fixed64()?),
             5 => {
-                let (mut list, mut values) = (field.message()?, Vec::new());
+                let list = field.message()?;
+                out.push(tag::LIST);
+                put_number(out, elements(list)?);
+                let mut list = list;
                 while let Some((number, field)) = list.next()? {
                     if number == 1 {
-                        values.push(any_value(field.message()?, nesting + 1)?);
+                        put_any(out, field.message()?, nesting + 1)?;
                     }
                 }
-                Value::List(values)
             }
             6 => {
-                let (mut map, mut values) = (field.message()?, Vec::new());
+                let map = field.message()?;
+                out.push(tag::MAP);
+                put_number(out, elements(map)?);
+                let mut map = map;
                 while let Some((number, field)) = map.next()? {
                     if number == 1 {
-                        values.push(key_value(field, nesting + 1)?);
+                        put_pair(out, field, nesting + 1)?;
                     }
                 }
-                Value::Map(values)
             }
-            7 => Value::Bytes(field.bytes()?.into()),
-            _ => continue,
-        };
+            7 => put_bytes(out, field.bytes()?),
+            _ => {}
+        }
     }
-    Ok(value)
+    if out.len() == from {
+        out.push(tag::EMPTY);
+    }
+    Ok(())
+}
+
+/// How many elements a list or a map has.
+fn elements(mut fields: Fields<'_>) -> Result<u64, Broken> {
+    let mut count = 0;
+    while let Some((number, _)) = fields.next()? {
+        count += u64::from(number == 1);
+    }
+    Ok(count)
 }
 
 /// A text that may be left out; empty is left out.

@@ -7,3 +7,4 @@ mod properties;
 mod real;
 mod state;
 mod stored;
+mod zipkin;
