@@ -112,13 +112,13 @@ fn any(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
     let mut inner = Vec::new();
     write(&mut inner);
     bytes(out, field, &inner);
 }
 
-fn text(out: &mut Vec<u8>, field: u32, text: &str) {
+pub(crate) fn text(out: &mut Vec<u8>, field: u32, text: &str) {
     if !text.is_empty() {
         bytes(out, field, text.as_bytes());
     }
@@ -130,7 +130,7 @@ pub(crate) fn bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn number(out: &mut Vec<u8>, field: u32, value: u64) {
+pub(crate) fn number(out: &mut Vec<u8>, field: u32, value: u64) {
     if value != 0 {
         varint(out, u64::from(field << 3));
         varint(out, value);

@@ -52,23 +52,33 @@ fn wanted() -> impl Strategy<Value = Wanted> {
     // A map's names are each there once, and JSON's reader sorts them.
     let tags = proptest::collection::btree_map("[a-z]{1,2}|error", "[a-z]{0,3}|false", 0..4);
     let flags = (any::<bool>(), any::<bool>());
-    let all = (ids, "[a-z]{0,3}", times, (endpoint(), endpoint()), annotations, tags, flags);
-    all.prop_map(|(ids, name, times, ends, annotations, tags, flags)| Wanted {
-        short: ids.0,
-        trace: ids.1,
-        id: ids.2,
-        parent: ids.3,
-        kind: ids.4,
-        name,
-        timestamp: times.0,
-        duration: times.1,
-        local: ends.0,
-        remote: ends.1,
+    let all = (
+        ids,
+        "[a-z]{0,3}",
+        times,
+        (endpoint(), endpoint()),
         annotations,
-        tags: tags.into_iter().collect(),
-        debug: flags.0,
-        shared: flags.1,
-    })
+        tags,
+        flags,
+    );
+    all.prop_map(
+        |(ids, name, times, ends, annotations, tags, flags)| Wanted {
+            short: ids.0,
+            trace: ids.1,
+            id: ids.2,
+            parent: ids.3,
+            kind: ids.4,
+            name,
+            timestamp: times.0,
+            duration: times.1,
+            local: ends.0,
+            remote: ends.1,
+            annotations,
+            tags: tags.into_iter().collect(),
+            debug: flags.0,
+            shared: flags.1,
+        },
+    )
 }
 
 fn as_json(wanted: &Wanted) -> Json {
@@ -93,8 +103,9 @@ fn as_json(wanted: &Wanted) -> Json {
         span["duration"] = json!(wanted.duration);
     }
     let annotations = wanted.annotations.iter();
-    span["annotations"] =
-        annotations.map(|(at, value)| json!({"timestamp": at, "value": value})).collect();
+    span["annotations"] = annotations
+        .map(|(at, value)| json!({"timestamp": at, "value": value}))
+        .collect();
     let tags = wanted.tags.iter();
     let tags: Map<String, Json> = tags.map(|(k, v)| (k.clone(), json!(v))).collect();
     span["tags"] = Json::Object(tags);
@@ -207,7 +218,11 @@ fn a_broken_span_in_protobuf_costs_only_itself() {
     let names: Vec<&str> = intake.spans.iter().map(|span| &*span.name).collect();
     assert_eq!(names, ["good"]);
     let refused: Vec<_> = intake.refused.into_iter().collect();
-    let expected = [(Refusal::ZeroId, 1), (Refusal::BadId, 1), (Refusal::Malformed, 3)];
+    let expected = [
+        (Refusal::ZeroId, 1),
+        (Refusal::BadId, 1),
+        (Refusal::Malformed, 3),
+    ];
     assert_eq!(refused, expected);
     let cut = zipkin::from_protobuf(&list[..list.len() - 1]);
     assert!(matches!(cut, Err(SpanError::Format { .. })));
