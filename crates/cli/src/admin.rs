@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::routing::get;
-use selvedge_bus::Hub;
+use selvedge_bus::{Hub, ReportMode};
 use selvedge_journal::JournalState;
 use selvedge_node::Node;
 use selvedge_repository::AdminExtras;
@@ -69,6 +69,8 @@ impl Metrics {
     pub(crate) fn extras(self) -> AdminExtras {
         AdminExtras {
             metrics: Some(Arc::new(move || self.render())),
+            // Identifiers by reference, for servers of different hosts (D5).
+            routes: Some(selvedge::reference_store(Arc::default())),
             ..AdminExtras::default()
         }
     }
@@ -121,11 +123,17 @@ impl Row {
 }
 
 fn node_rows(node: &Node, rows: &mut Vec<Row>) {
-    let mut add = |part, name, gauge, value| {
+    let mut add = |part, name: &str, gauge, value| {
         rows.push(Row::new(part, name, gauge, Some(node), value));
     };
     for (name, value) in node.metrics().counts().named() {
         add("node", name, false, value);
+    }
+    let agent = node.agent();
+    add("agent", "unreported_records", true, agent.unreported);
+    for mode in ReportMode::ALL {
+        let name = format!("mode_{}", mode.as_str().replace('-', "_"));
+        add("agent", &name, true, u64::from(agent.terms.mode == mode));
     }
     let memory = node.memory().counts();
     add("memory", "entries", true, memory.entries as u64);

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Search(Search),
     /// Find the source of a request's error, and its critical path.
     Diagnose(Diagnose),
+    /// Have servers report entries that they hold back: of a request, a visit or a time.
+    Fetch(Fetch),
     /// Read a local journal.
     Log(Log),
     /// Read spans of other tracing systems (OTLP, Zipkin v2, Jaeger) and show their call trees.
@@ -99,9 +101,35 @@ pub(crate) struct Asking {
 }
 
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("wanted").required(true).multiple(true)))]
+pub(crate) struct Fetch {
+    /// Ask this server, however it reports (repeatable). Without one, all are asked that report on
+    /// a period or on demand.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Vec<ServerName>,
+    /// The entries of this request.
+    #[arg(long, value_name = "ORIGIN", group = "wanted", conflicts_with_all = ["session", "from", "to"])]
+    pub(crate) origin: Option<Origin>,
+    /// The entries of this visit.
+    #[arg(long, value_name = "ID", group = "wanted", conflicts_with_all = ["from", "to"])]
+    pub(crate) session: Option<SessionId>,
+    /// The entries that began at or after this time (RFC 3339), on the server's clock.
+    #[arg(long, value_name = "TIME", group = "wanted")]
+    pub(crate) from: Option<String>,
+    /// The entries that began before this time (RFC 3339).
+    #[arg(long, value_name = "TIME", group = "wanted")]
+    pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Tree {
     /// The request's origin.
     pub(crate) origin: Origin,
+    /// Show what is in the repository; ask no server for what it holds back.
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) no_fetch: bool,
     /// Build it from these journals, instead of asking (repeatable).
     #[arg(long, value_name = "DIR", num_args = 1..)]
     pub(crate) from: Vec<PathBuf>,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use reqwest::Method;
 use serde_json::Value;
 
 /// The longest answer that is read, in bytes.
@@ -13,6 +14,18 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// # Errors
 /// When nothing answers there, or the answer is an error: its message.
 pub(crate) async fn get(admin: &str, path: &str, query: &[(&str, String)]) -> Result<Value> {
+    ask(Method::GET, admin, path, query).await
+}
+
+/// As [`get`], by POST: for what makes servers work.
+///
+/// # Errors
+/// As there.
+pub(crate) async fn post(admin: &str, path: &str, query: &[(&str, String)]) -> Result<Value> {
+    ask(Method::POST, admin, path, query).await
+}
+
+async fn ask(method: Method, admin: &str, path: &str, query: &[(&str, String)]) -> Result<Value> {
     let url = format!("{}{path}", admin.trim_end_matches('/'));
     let mut url = reqwest::Url::parse(&url).with_context(|| format!("--admin {admin:?}"))?;
     if !query.is_empty() {
@@ -20,10 +33,10 @@ pub(crate) async fn get(admin: &str, path: &str, query: &[(&str, String)]) -> Re
     }
     let client = reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(3))
-        .timeout(Duration::from_secs(120))
+        .timeout(Duration::from_secs(300))
         .no_proxy()
         .build()?;
-    let mut answer = client.get(url).send().await.with_context(|| {
+    let mut answer = client.request(method, url).send().await.with_context(|| {
         format!("nothing answers at {admin}; is `selvedge up` running, or --admin another address?")
     })?;
     let status = answer.status();

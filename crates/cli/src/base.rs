@@ -119,6 +119,7 @@ impl Base {
         options.keep = server.keep.clone();
         options.memory = server.memory;
         options.journal = self.config.journal.options();
+        options.agent = self.config.agent.options(name);
         options.wait = self.config.node.wait();
         options.shape = self.config.node.shape();
         options.trusted = TrustedSection::networks(match server.side {

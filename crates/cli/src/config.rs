@@ -16,6 +16,8 @@ use selvedge_node::{IpNet, Keep, MemoryOptions, WaitOptions, private_networks};
 use selvedge_sidecar::SidecarOptions;
 use serde::Deserialize;
 
+use crate::agent::AgentSection;
+
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -32,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) trusted: TrustedSection,
     pub(crate) node: NodeSection,
     pub(crate) journal: JournalSection,
+    pub(crate) agent: AgentSection,
     pub(crate) keep: Keep,
 }
 
@@ -258,6 +261,7 @@ fn check(config: &Config) -> Result<()> {
     }
     TrustedSection::networks(&config.trusted.clients)?;
     TrustedSection::networks(&config.trusted.servers)?;
+    config.agent.check()?;
     Ok(())
 }
 

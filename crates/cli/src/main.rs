@@ -2,11 +2,13 @@
 //! the other crates.
 
 mod admin;
+mod agent;
 mod args;
 mod ask;
 mod base;
 mod collect;
 mod config;
+mod fetch;
 mod import;
 mod keys;
 mod local;
@@ -62,8 +64,7 @@ async fn dispatch(command: Command) -> Result<()> {
         }
         Command::Tree(args) => {
             let tree = if args.from.is_empty() {
-                let path = format!("/api/v1/requests/{}", args.origin);
-                ask::get(&args.asking.admin, &path, &[]).await?
+                fetch::tree(&args).await?
             } else {
                 local::tree(args.origin, &args.from)?
             };
@@ -83,6 +84,7 @@ async fn dispatch(command: Command) -> Result<()> {
             let diagnosis = ask::get(&args.asking.admin, &path, &[]).await?;
             show(args.asking.json, &diagnosis, print::diagnosis::render)
         }
+        Command::Fetch(args) => fetch::fetch(&args).await,
         Command::Log(args) => local::log(&args.path, args.session, args.json),
         Command::Import(args) => import::trees(&args),
         Command::Receiver(args) => match args.what {
