@@ -24,11 +24,7 @@ pub struct Batch {
 
 impl Batch {
     /// The node takes these messages as one batch, whose entry is `RUN <name>`.
-    pub async fn take<'a>(
-        node: &Node,
-        name: &str,
-        arrivals: impl IntoIterator<Item = Arrival<'a>>,
-    ) -> Self {
+    pub async fn take(node: &Node, name: &str, arrivals: Vec<Arrival<'_>>) -> Self {
         let root = begin(node, name);
         let batch = link(&root);
         let mut messages = Vec::new();
