@@ -39,6 +39,36 @@ pub(crate) enum Item {
     Event(Event),
 }
 
+impl Item {
+    /// Adds the records of the batch that follows, where both are batches of one epoch and small
+    /// enough together.
+    fn join(&mut self, next: &Item) -> bool {
+        let next = match next {
+            Item::Shared(shared) => &shared.batch,
+            Item::Event(Event::Batch(batch)) => batch,
+            Item::Event(_) => return false,
+        };
+        let batch = match self {
+            Item::Shared(shared) => &shared.batch,
+            Item::Event(Event::Batch(batch)) => batch,
+            Item::Event(_) => return false,
+        };
+        let follows = batch.server == next.server
+            && batch.epoch == next.epoch
+            && batch.end() == next.first
+            && batch.cost() + next.cost() <= REFILL_BYTES;
+        if follows {
+            if let Item::Shared(shared) = self {
+                *self = Item::Event(Event::Batch(shared.batch.clone()));
+            }
+            if let Item::Event(Event::Batch(batch)) = self {
+                batch.records.extend_from_slice(&next.records);
+            }
+        }
+        follows
+    }
+}
+
 pub(crate) struct HubSubscription {
     inner: Arc<Inner>,
     /// The hub's version when it was last looked at.
@@ -224,7 +254,8 @@ impl HubSubscription {
             false => Bound::None,
         };
         let delay = self.inner.options.delay;
-        for _ in 0..TURN {
+        let mut taken = 0;
+        while taken < TURN {
             let item = match journal.step(&mut cursor.place, now, delay, bound) {
                 Step::Whole(shared) => {
                     cursor.live = true;
@@ -273,7 +304,11 @@ impl HubSubscription {
                     return None;
                 }
             };
-            self.ready.push_back(item);
+            // What was held back comes in few large batches, not as it was announced.
+            if bound == Bound::None || !self.ready.back_mut().is_some_and(|last| last.join(&item)) {
+                self.ready.push_back(item);
+                taken += 1;
+            }
         }
         None
     }

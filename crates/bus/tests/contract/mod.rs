@@ -527,6 +527,7 @@ macro_rules! contract_tests {
             a_skipped_journal_is_not_delivered
             a_source_that_fails_is_asked_again
             reporters_get_what_is_reported_and_peers_what_is_announced
+            a_report_comes_in_few_batches
             a_reporter_that_joins_late_gets_what_was_reported
             an_owner_on_demand_is_asked_and_reports_nothing
             a_question_that_nobody_answers_says_why

@@ -58,6 +58,30 @@ pub(crate) async fn reporters_get_what_is_reported_and_peers_what_is_announced<H
     assert_eq!((reported.missing(), reported.duplicates), (0, 0));
 }
 
+pub(crate) async fn a_report_comes_in_few_batches<H: Harness>() {
+    let harness = H::start().await;
+    let journal = held_back("a", ReportMode::Period);
+    let (mut peer, mut reporter) = readers(&harness).await;
+    let publisher = harness.link("a").await.join(journal.clone()).await.unwrap();
+    for _ in 0..200 {
+        publish(&journal, &*publisher, 1).await;
+    }
+    let mut peers = Model::default();
+    peers.catch_up(&mut peer, &journal).await;
+    let (epoch, end) = journal.report();
+    publisher.report(epoch, end).await.unwrap();
+    let mut batches = 0;
+    loop {
+        if let Event::Batch(batch) = reporter.next().await.unwrap() {
+            batches += 1;
+            if batch.end() == end {
+                break;
+            }
+        }
+    }
+    assert!(batches <= 2, "{batches} batches of 201 records");
+}
+
 pub(crate) async fn a_reporter_that_joins_late_gets_what_was_reported<H: Harness>() {
     let harness = H::start().await;
     let journal = held_back("a", ReportMode::Period);
