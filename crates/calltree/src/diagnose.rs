@@ -8,8 +8,10 @@
 //!
 //! **Critical path.** Backwards from the root's end: what was the last call to return before this
 //! moment? That call is on the path, and so is what was last before it was sent. What is left of
-//! a node's time is its own. Windows of calls are the caller's (one clock, no skew) wherever the
-//! caller logged them.
+//! a node's time is its own. A call that outlasts its caller counts until the caller's end. Windows
+//! of calls are the caller's (one clock, no skew) wherever the caller logged them; those that only
+//! callees logged may overlap by a twentieth and still be one after the other, because clocks of
+//! different hosts agree no better.
 //!
 //! Limits: a source is what logs can show; a fault that nobody logged is found at its caller. A
 //! caller that gave up is told from a callee that failed by durations alone, never by clocks.
@@ -259,6 +261,10 @@ fn window(node: &NodeView<'_>, side: Direction) -> Option<(i64, i64)> {
     Some((from, from.saturating_add_unsigned(observation.duration_ns?)))
 }
 
+/// Two calls whose windows callees logged are one after the other though they overlap by this
+/// part of the shorter.
+const OVERLAP_PART: i64 = 20;
+
 /// A node whose part of the critical path is being found.
 struct Frame {
     step: Step,
@@ -267,6 +273,8 @@ struct Frame {
     from: i64,
     /// Everything from here on is accounted for.
     until: i64,
+    /// How far a child whose window its callee logged may reach beyond that.
+    overlap: i64,
 }
 
 impl Frame {
@@ -279,6 +287,9 @@ impl Frame {
                 Some((to, from, child.index().0))
             })
             .collect();
+        for (to, _, _) in &mut children {
+            *to = until.min(*to);
+        }
         children.sort_unstable();
         Self {
             step: Step {
@@ -289,17 +300,24 @@ impl Frame {
             children,
             from,
             until,
+            overlap: 0,
         }
     }
 
     /// The last child that was waited for before what is accounted for, and its window in here.
-    fn next(&mut self) -> Option<(u32, (i64, i64))> {
+    fn next(&mut self, tree: &Tree<'_>) -> Option<(u32, (i64, i64))> {
         while let Some((to, from, child)) = self.children.pop() {
-            // One that outlives the rest was not waited for to its end.
-            if to <= self.until && to > self.from && to > from {
-                let from = from.max(self.from);
+            let part = to.saturating_sub(from) / OVERLAP_PART;
+            // One that ends in the midst of what is accounted for was not waited for.
+            let beyond = to.saturating_sub(self.until);
+            let follows = beyond <= 0
+                || beyond <= self.overlap.min(part)
+                    && window(&tree.node(NodeIndex(child)), Direction::Outbound).is_none();
+            let (from, to) = (from.max(self.from), to.min(self.until));
+            if follows && to > from {
                 self.step.own_ns += (self.until - to) as u64;
                 self.until = from;
+                self.overlap = part;
                 return Some((child, (from, to)));
             }
         }
@@ -320,7 +338,7 @@ fn critical_path(tree: &Tree<'_>, windows: &Windows, top: u32, window: (i64, i64
     let mut path = Vec::new();
     let mut frames = vec![Frame::open(tree, windows, top, window)];
     while let Some(frame) = frames.last_mut() {
-        match frame.next() {
+        match frame.next(tree) {
             Some((child, window)) => frames.push(Frame::open(tree, windows, child, window)),
             None => path.extend(frames.pop().map(Frame::close)),
         }

@@ -287,3 +287,54 @@ fn of_calls_side_by_side_the_last_to_return_is_on_the_path() {
     let json = tree.diagnose().to_json(&tree);
     assert_eq!(json.critical_path[1].own, 27_000);
 }
+
+/// The own times on the critical path of a root of 100 µs and of two calls that it makes, each
+/// given as (start, end) in µs after the root's; `callers`: the caller logged them.
+fn path_of(calls: [(i64, i64); 2], callers: bool) -> Vec<(usize, u64)> {
+    let plan = Plan {
+        calls: 3,
+        fan_out: 3,
+        depth: 1,
+        ..Plan::default()
+    };
+    let world = World::new(plan, 1);
+    let mut entries = world.entries();
+    entries.retain(|(at, entry)| *at == 0 || callers == (entry.direction == Direction::Outbound));
+    let began = entries[0].1.at.0;
+    for (at, entry) in &mut entries {
+        let (from, to) = if *at == 0 { (0, 100) } else { calls[*at - 1] };
+        entry.at.0 = began + from * 1000;
+        entry.duration_ns = Some((to - from) as u64 * 1000);
+        entry.head_ns = None;
+    }
+    let entries = entries.into_iter().map(|(_, entry)| entry).collect();
+    let builder = TreeBuilder::batch(world.origin, entries);
+    let tree = builder.tree();
+    let own = |at: usize| Some(world.calls[at].identifier.own());
+    let path = tree.diagnose().critical_path;
+    let named = path.iter().map(|step| {
+        let id = tree.node(step.node).id();
+        let at = (0..3).find(|&at| id == own(at)).expect("a call");
+        (at, step.own_ns / 1000)
+    });
+    let mut named: Vec<_> = named.collect();
+    named.sort_unstable();
+    named
+}
+
+#[test]
+fn a_call_that_outlasts_its_caller_counts_until_the_callers_end() {
+    assert_eq!(
+        path_of([(20, 120), (0, 10)], true),
+        [(0, 10), (1, 80), (2, 10)]
+    );
+    assert_eq!(path_of([(20, 120), (30, 110)], true), [(0, 30), (2, 70)]);
+}
+
+#[test]
+fn windows_of_different_clocks_may_overlap_a_little_and_a_callers_may_not() {
+    let calls = [(10, 31), (30, 60)];
+    assert_eq!(path_of(calls, true), [(0, 70), (2, 30)]);
+    assert_eq!(path_of(calls, false), [(0, 50), (1, 20), (2, 30)]);
+    assert_eq!(path_of([(10, 32), (30, 60)], false), [(0, 70), (2, 30)]);
+}
