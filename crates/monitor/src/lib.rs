@@ -1,8 +1,22 @@
 //! Monitors: processes on the back-end network that watch for something and act on it.
 //!
-//! [`threshold`] is the pure part of the threshold monitor: rules, what they count, and when a
-//! count crosses its level.
+//! The threshold monitor ([`start`]) follows the bus ([`Follow`]), feeds its rules
+//! ([`threshold`], pure), and tells each crossing to its receivers at least once, always under
+//! one id ([`Notification`]): to webhooks, and over the threshold link ([`link`]) to an encoder.
 //!
 //! Requirements: B6, B7.
 
+mod follow;
+mod notify;
+mod outbox;
+mod state_file;
 pub mod threshold;
+mod watch;
+
+pub use follow::{Follow, FollowCounts, SavedFollow, Step};
+pub use notify::{ReceiverConfig, link};
+pub use outbox::{Notification, Outbox};
+pub use watch::{
+    GroupStatus, MonitorError, MonitorOptions, MonitorStatus, Now, RuleStatus, RunningMonitor,
+    StatusAsker, check, start,
+};
