@@ -12,8 +12,11 @@ mod answers;
 mod dependencies;
 mod endpoints;
 mod error;
+mod import;
 mod openapi;
 mod params;
+mod report;
+mod spans;
 
 use std::sync::Arc;
 
@@ -27,7 +30,7 @@ use selvedge_identity::Origin;
 
 use self::endpoints::{
     DEPENDENCIES, DIAGNOSIS, Endpoint, HEALTH, JOURNALS, METRICS, OPENAPI, READY, REQUEST,
-    REQUESTS, SERVICES, SESSION, SESSIONS,
+    REQUESTS, SERVICES, SESSION, SESSIONS, SPANS,
 };
 use self::error::ApiError;
 use self::params::Params;
@@ -36,7 +39,10 @@ use crate::metrics;
 use crate::query::{RequestQuery, SessionQuery};
 use crate::store::Store;
 
+pub use self::import::IMPORT_BYTES_MAX;
+pub(crate) use self::import::router as import_router;
 pub use self::openapi::openapi;
+pub(crate) use self::report::router as report_router;
 
 /// What other parts of the process show on the admin port.
 #[derive(Clone, Default)]
@@ -70,6 +76,7 @@ pub fn router(store: Arc<Store>, state: Arc<IngestState>, mut extras: AdminExtra
         .route(REQUESTS.path, get(list_requests))
         .route(REQUEST.path, get(get_request))
         .route(DIAGNOSIS.path, get(get_diagnosis))
+        .route(SPANS.path, get(spans::get))
         .route(SESSIONS.path, get(list_sessions))
         .route(SESSION.path, get(get_session))
         .route(SERVICES.path, get(list_services))
@@ -104,10 +111,12 @@ async fn list_requests(State(api): State<Api>, RawQuery(query): RawQuery) -> Ans
         cursor: params.cursor()?,
     };
     answer(api, move |api| {
-        let (rows, next) = api
-            .store
-            .search(&query, |found| answers::request_row(&query, &found))?;
-        answers::list("requests", &rows, next)
+        let (found, next) = api.store.search(&query, Some)?;
+        let rows = found.into_iter();
+        let rows: Result<Vec<_>, _> = rows
+            .map(|found| answers::request_row(&api.store, found))
+            .collect();
+        answers::list("requests", &rows?, next)
     })
     .await
 }
@@ -119,7 +128,7 @@ async fn get_request(
 ) -> Answer {
     let origin = id(&REQUEST, origin, query.as_deref())?;
     answer(api, move |api| match api.store.request(origin)? {
-        Some(entries) => answers::tree(origin, &entries),
+        Some(request) => answers::tree(&request),
         None => Err(no_request(origin)),
     })
     .await
@@ -132,7 +141,7 @@ async fn get_diagnosis(
 ) -> Answer {
     let origin = id(&DIAGNOSIS, origin, query.as_deref())?;
     answer(api, move |api| match api.store.request(origin)? {
-        Some(entries) => answers::diagnosis(origin, &entries),
+        Some(request) => answers::diagnosis(&request),
         None => Err(no_request(origin)),
     })
     .await
@@ -212,7 +221,7 @@ async fn get_metrics(State(api): State<Api>, RawQuery(query): RawQuery) -> Answe
         .metrics
         .as_ref()
         .map_or_else(String::new, |more| more());
-    let text = metrics::text(api.store.counts(), &api.state, &more);
+    let text = metrics::text(&api.store, &api.state, &more);
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
 

@@ -9,13 +9,14 @@
 //! While the disk refuses, the batch in hand is tried again and the bus holds the rest back;
 //! nothing is skipped.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use selvedge_bus::{Event, Subscription};
+use selvedge_bus::{Event, Subscription, Terms};
 use selvedge_identity::ServerName;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -35,7 +36,7 @@ pub struct IngestState {
     gaps: AtomicU64,
     failures: AtomicU64,
     trouble: Mutex<Option<String>>,
-    present: Mutex<std::collections::BTreeSet<ServerName>>,
+    present: Mutex<BTreeMap<ServerName, Terms>>,
 }
 
 impl IngestState {
@@ -68,9 +69,9 @@ impl IngestState {
         }
     }
 
-    /// The servers that are on the bus now.
+    /// The servers that are on the bus now, and how they report.
     #[must_use]
-    pub fn present(&self) -> std::collections::BTreeSet<ServerName> {
+    pub fn present(&self) -> BTreeMap<ServerName, Terms> {
         self.present
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -240,7 +241,7 @@ impl Filler {
                 self.state.gaps.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(%server, %epoch, from, to, "entries lost at their owner");
             }
-            Event::Joined { server, .. } => _ = present().insert(server.clone()),
+            Event::Joined { server, terms, .. } => _ = present().insert(server.clone(), *terms),
             Event::Left { server } => _ = present().remove(server),
         }
         Ok(())

@@ -1,16 +1,22 @@
-//! A running repository: the store, and the thread that fills it from the bus.
+//! A running repository: the store, the thread that fills it from the bus, and the one that judges
+//! requests.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use selvedge_bus::{Bus, BusError, Subscribe};
 use selvedge_journal::{DiskStorage, Storage};
+use selvedge_spans::Span;
 use thiserror::Error;
 
+use crate::agents::Agents;
 use crate::api::{self, AdminExtras};
 use crate::ingest::{Ingest, IngestState};
-use crate::store::{Store, StoreError, StoreOptions};
+use crate::judge::Judge;
+use crate::span_taker::SpanTaker;
+use crate::store::{Store, StoreError, StoreOptions, TakenSpans};
 
 /// Where and how a repository keeps its entries.
 #[derive(Clone)]
@@ -21,6 +27,9 @@ pub struct RepositoryOptions {
     pub storage: Arc<dyn Storage>,
     /// How the files are kept.
     pub store: StoreOptions,
+    /// How long nothing comes for a request before it is judged for metrics and quick searches.
+    /// Default 1 s.
+    pub quiet: Duration,
 }
 
 impl RepositoryOptions {
@@ -31,6 +40,7 @@ impl RepositoryOptions {
             dir: dir.into(),
             storage: Arc::new(DiskStorage),
             store: StoreOptions::default(),
+            quiet: Duration::from_secs(1),
         }
     }
 }
@@ -54,6 +64,9 @@ pub struct Repository {
     store: Arc<Store>,
     state: Arc<IngestState>,
     ingest: Ingest,
+    agents: Agents,
+    spans: SpanTaker,
+    judge: Judge,
 }
 
 impl Repository {
@@ -70,21 +83,29 @@ impl Repository {
             dir,
             storage,
             store,
+            quiet,
         } = options;
         // Reading the files back takes seconds where there are millions of entries.
         let store = tokio::task::spawn_blocking(move || Store::open(storage, &dir, store))
             .await
             .expect("opening the store does not panic")?;
         let store = Arc::new(store);
-        let subscribe = Subscribe::oldest("repository").from(store.positions());
+        let subscribe = Subscribe::oldest("repository")
+            .from(store.positions())
+            .reports();
         let subscription = bus.subscribe(subscribe).await?;
         let state = Arc::new(IngestState::default());
         let ingest = Ingest::start(Arc::clone(&store), Arc::clone(&state), subscription)
             .map_err(RepositoryError::Thread)?;
+        let agents = Agents::new(bus, Arc::clone(&store), Arc::clone(&state));
+        let judge = Judge::start(Arc::clone(&store), quiet).map_err(RepositoryError::Thread)?;
         Ok(Self {
+            spans: SpanTaker::new(Arc::clone(&store)),
             store,
             state,
             ingest,
+            agents,
+            judge,
         })
     }
 
@@ -101,12 +122,32 @@ impl Repository {
     }
 
     /// The admin port's routes: the query API, the page, metrics and health.
-    pub fn router(&self, extras: AdminExtras) -> Router {
+    pub fn router(&self, mut extras: AdminExtras) -> Router {
+        let routes = extras.routes.take().unwrap_or_default();
+        extras.routes = Some(routes.merge(api::report_router(self.agents.clone())).merge(api::import_router(self.spans.clone())));
         api::router(Arc::clone(&self.store), Arc::clone(&self.state), extras)
+    }
+
+    /// Takes spans of services that have no journal. When it returns they are durable and in every
+    /// answer; concurrent callers share one fdatasync. Exact repeats of spans that are here are
+    /// counted and left out, so a batch whose answer was lost may be sent again; spans that
+    /// contradict another of their identity are kept.
+    ///
+    /// # Errors
+    /// When the files cannot be written: the batch may be handed in again.
+    pub async fn take_spans(&self, spans: Vec<Span>) -> Result<TakenSpans, StoreError> {
+        self.spans.take(spans).await
+    }
+
+    /// The same for parts of the process that outlive a borrow.
+    #[must_use]
+    pub fn span_taker(&self) -> SpanTaker {
+        self.spans.clone()
     }
 
     /// Stops following the bus and makes durable what was taken.
     pub async fn stop(self) {
         self.ingest.stop().await;
+        self.judge.stop().await;
     }
 }

@@ -1,8 +1,8 @@
 //! What entries become in answers: rows, trees, timelines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_calltree::{Observation, TreeBuilder};
+use selvedge_bus::Terms;
 use selvedge_entry::{Entry, Text, Timestamp};
 use selvedge_identity::{Origin, ServerName, SessionId};
 use serde::Serialize;
@@ -10,7 +10,11 @@ use serde::Serialize;
 use super::dependencies::{Dependencies, DependencyRow};
 use super::error::ApiError;
 use crate::query::{Cursor, RequestQuery};
+use crate::request::Request;
 use crate::store::{JournalView, Store, Summary};
+
+/// Entries and spans that one answer on dependencies reads at most, beyond its last request.
+const DEPENDENCIES_READ_MAX: usize = 200_000;
 
 /// A body of JSON.
 pub(super) type Body = Result<Vec<u8>, ApiError>;
@@ -26,7 +30,7 @@ pub(super) struct RequestRow {
     duration: Option<u64>,
     error: bool,
     nodes: usize,
-    flags: BTreeSet<String>,
+    flags: Vec<Text>,
 }
 
 /// A journal in a list.
@@ -36,6 +40,28 @@ pub(super) struct JournalRow {
     journal: JournalView,
     /// Whether its server is on the bus now.
     present: bool,
+    /// How its server's agent reports, if it is on the bus now.
+    agent: Option<AgentRow>,
+}
+
+/// How an agent reports.
+#[derive(Debug, Serialize)]
+struct AgentRow {
+    mode: &'static str,
+    peers: &'static str,
+}
+
+impl From<&Terms> for AgentRow {
+    fn from(terms: &Terms) -> Self {
+        Self {
+            mode: terms.mode.as_str(),
+            peers: if terms.peers_at_once {
+                "real-time"
+            } else {
+                "with-reports"
+            },
+        }
+    }
 }
 
 /// The JSON of any answer.
@@ -57,36 +83,32 @@ pub(super) fn list(
     Ok(body)
 }
 
-/// The row of a found request; `None` if it lacks a flag that the query asks for.
-pub(super) fn request_row(query: &RequestQuery, found: &Summary) -> Option<RequestRow> {
-    let builder = builder(found.origin, &found.entries);
-    let tree = builder.tree();
-    let entries = found.entries.iter().flat_map(|entry| &entry.opening.flags);
-    let mut flags: BTreeSet<String> = entries.map(|flag| flag.to_string()).collect();
-    flags.extend(tree.flags().iter().map(|flag| flag.as_str().to_owned()));
-    if !query.flags.iter().all(|flag| flags.contains(flag)) {
-        return None;
-    }
-    Some(RequestRow {
+/// The row of a found request.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(super) fn request_row(store: &Store, found: Summary) -> Result<RequestRow, ApiError> {
+    let verdict = store.verdict(found.origin)?.unwrap_or_default();
+    Ok(RequestRow {
         origin: found.origin,
-        service: found.subject.service.clone(),
-        operation: found.subject.operation.clone(),
+        service: found.subject.service,
+        operation: found.subject.operation,
         start: Timestamp(found.start),
         duration: found.subject.duration,
         error: found.subject.error,
-        nodes: tree.len(),
-        flags,
+        nodes: verdict.nodes,
+        flags: verdict.flags.clone(),
     })
 }
 
 /// A request's call tree.
-pub(super) fn tree(origin: Origin, entries: &[Entry]) -> Body {
-    json(&builder(origin, entries).tree().to_json())
+pub(super) fn tree(request: &Request) -> Body {
+    json(&request.builder().tree().to_json())
 }
 
 /// Where a request's failures began, and what it waited for.
-pub(super) fn diagnosis(origin: Origin, entries: &[Entry]) -> Body {
-    let builder = builder(origin, entries);
+pub(super) fn diagnosis(request: &Request) -> Body {
+    let builder = request.builder();
     let tree = builder.tree();
     json(&tree.diagnose().to_json(&tree))
 }
@@ -100,15 +122,21 @@ pub(super) fn dependencies(
     query: &RequestQuery,
 ) -> Result<(Vec<DependencyRow>, Option<Cursor<Origin>>), ApiError> {
     let mut dependencies = Dependencies::default();
-    let mut counted = 0;
-    let (_, next) = store.search(query, |found| {
-        // A search looks one request beyond its limit, to tell whether there is one.
-        if counted < query.limit {
-            dependencies.add(&builder(found.origin, &found.entries).tree());
-            counted += 1;
+    let (found, mut next) = store.search(query, Some)?;
+    let mut read = 0;
+    for found in found {
+        if let Some(request) = store.outline(found.origin)? {
+            dependencies.add(&request.builder().tree());
+            read += request.entries.len() + request.spans.len();
         }
-        Some(())
-    })?;
+        if read >= DEPENDENCIES_READ_MAX {
+            next = Some(Cursor {
+                at: found.start,
+                id: found.origin,
+            });
+            break;
+        }
+    }
     Ok((dependencies.rows(), next))
 }
 
@@ -117,19 +145,26 @@ pub(super) fn timeline(session: SessionId, entries: Vec<Entry>) -> Body {
     json(&selvedge_session::timeline(session, entries))
 }
 
-/// The journals, with who is present.
+/// The journals, with who is present and how they report; a server of which nothing is here yet
+/// has a row, too.
 pub(super) fn journal_rows(
     journals: Vec<JournalView>,
-    present: &BTreeSet<ServerName>,
+    present: &BTreeMap<ServerName, Terms>,
 ) -> Vec<JournalRow> {
     let row = |journal: JournalView| JournalRow {
-        present: present.contains(&journal.server),
+        present: present.contains_key(&journal.server),
+        agent: present.get(&journal.server).map(AgentRow::from),
         journal,
     };
-    journals.into_iter().map(row).collect()
-}
-
-fn builder(origin: Origin, entries: &[Entry]) -> TreeBuilder {
-    let observations = entries.iter().filter_map(Observation::of).collect();
-    TreeBuilder::batch(origin, observations)
+    let known: BTreeSet<&ServerName> = journals.iter().map(|journal| &journal.server).collect();
+    let unheard = present.keys().filter(|server| !known.contains(server));
+    let unheard: Vec<JournalView> = unheard
+        .map(|server| JournalView {
+            server: server.clone(),
+            epochs: Vec::new(),
+        })
+        .collect();
+    let mut all: Vec<JournalView> = journals.into_iter().chain(unheard).collect();
+    all.sort_by(|a, b| a.server.cmp(&b.server));
+    all.into_iter().map(row).collect()
 }

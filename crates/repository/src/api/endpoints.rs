@@ -25,6 +25,10 @@ pub(crate) enum Kind {
     Cursor,
     /// `key:value`.
     Pair,
+    /// `client:ID`, `service:NAME` or `unknown`.
+    Consumer,
+    /// `hour`, `day` or `all`.
+    Period,
 }
 
 /// One thing that can be asked, by GET.
@@ -165,6 +169,69 @@ pub(crate) const DEPENDENCIES: Endpoint = Endpoint {
     answer: Answer::Json("DependencyList"),
 };
 
+pub(crate) const PATHS: Endpoint = Endpoint {
+    path: "/api/v1/analysis/paths",
+    name: "listPaths",
+    summary: "Call paths: the ways from the root to each last call, of kinds of requests (service and operation of \
+              the root), with how often they are taken, how long the calls at their ends take, and how many fail. \
+              Kinds by name, in each the most taken path first; what is over the bound is added up in a row without \
+              a path. Times choose requests by their start.",
+    id: None,
+    parameters: &[
+        parameter("service", Kind::Text, "of requests whose root is this service"),
+        parameter("operation", Kind::Text, "of requests whose root was asked this"),
+        parameter("from", Kind::Time, "of requests started at this time or later"),
+        parameter("to", Kind::Time, "of requests started before this time"),
+        parameter("limit", Kind::Limit, "at most so many rows"),
+        parameter("cursor", Kind::Cursor, "go on after an earlier answer"),
+    ],
+    answer: Answer::Json("PathList"),
+};
+
+pub(crate) const AUDIT: Endpoint = Endpoint {
+    path: "/api/v1/audit",
+    name: "listAudit",
+    summary: "Who consumed which service how often and how much, by consumer, service and period. Every call is \
+              charged to the client whose request caused it and to the service that made it; lines of the two kinds \
+              are not to be added up. With a consumer's key only that consumer's lines.",
+    id: None,
+    parameters: &[
+        parameter("consumer", Kind::Consumer, "of this consumer only"),
+        parameter(
+            "service",
+            Kind::Text,
+            "of this service only; empty: calls to services that nobody names",
+        ),
+        parameter("from", Kind::Time, "of requests started at this time or later"),
+        parameter("to", Kind::Time, "of requests started before this time"),
+        parameter("period", Kind::Period, "a line for each hour, each day (UTC), or one for all"),
+        parameter("limit", Kind::Limit, "at most so many rows"),
+        parameter("cursor", Kind::Cursor, "go on after an earlier answer"),
+    ],
+    answer: Answer::Json("LineList"),
+};
+
+pub(crate) const AUDIT_REQUESTS: Endpoint = Endpoint {
+    path: "/api/v1/audit/requests",
+    name: "listAuditRequests",
+    summary: "The requests that a line of the audit counts, newest first, with what each adds to it. A line's `trees` \
+              is this query.",
+    id: None,
+    parameters: &[
+        parameter("consumer", Kind::Consumer, "whose line; with a consumer's key its own"),
+        parameter(
+            "service",
+            Kind::Text,
+            "of this service only; empty: calls to services that nobody names",
+        ),
+        parameter("from", Kind::Time, "started at this time or later"),
+        parameter("to", Kind::Time, "started before this time"),
+        parameter("limit", Kind::Limit, "at most so many rows"),
+        parameter("cursor", Kind::Cursor, "go on after an earlier answer"),
+    ],
+    answer: Answer::Json("ChargedList"),
+};
+
 pub(crate) const JOURNALS: Endpoint = Endpoint {
     path: "/api/v1/journals",
     name: "listJournals",
@@ -172,6 +239,55 @@ pub(crate) const JOURNALS: Endpoint = Endpoint {
     id: None,
     parameters: &[],
     answer: Answer::Json("JournalList"),
+};
+
+const WANTED: &[Parameter] = &[
+    parameter("origin", Kind::Id, "the entries of this request"),
+    parameter("session", Kind::Id, "or the entries of this visit"),
+    parameter(
+        "from",
+        Kind::Time,
+        "or those that began at this time or later, on the server's clock",
+    ),
+    parameter("to", Kind::Time, "and before this time"),
+];
+
+pub(crate) const REPORT: Endpoint = Endpoint {
+    path: "/api/v1/journals/{server}/report",
+    name: "askForReport",
+    summary: "Asks a server's agent for entries of its journal, whatever it has reported by itself. Answers               once they are here and durable.",
+    id: Some(("server", "the server's name")),
+    parameters: WANTED,
+    answer: Answer::Json("ReportList"),
+};
+
+pub(crate) const REPORT_ALL: Endpoint = Endpoint {
+    path: "/api/v1/report",
+    name: "askForReports",
+    summary: "Asks the agents of all servers that are present and report on a period or on demand.",
+    id: None,
+    parameters: WANTED,
+    answer: Answer::Json("ReportList"),
+};
+
+pub(crate) const SPANS: Endpoint = Endpoint {
+    path: "/api/v1/requests/{origin}/spans",
+    name: "getSpans",
+    summary: "A request's spans as they were sent, as OTLP's JSON; entries of journals are not among them.",
+    id: Some(("origin", "the request's origin")),
+    parameters: &[],
+    answer: Answer::Json("Traces"),
+};
+
+pub(crate) const IMPORT: Endpoint = Endpoint {
+    path: "/api/v1/import",
+    name: "importSpans",
+    summary: "Takes spans from a file: OTLP as JSON (one batch, or many one after the other) or protobuf, \
+              Zipkin v2 JSON, Jaeger JSON. Answers once they are durable; spans that are here already are \
+              left out.",
+    id: None,
+    parameters: &[],
+    answer: Answer::Json("Imported"),
 };
 
 pub(crate) const OPENAPI: Endpoint = Endpoint {
@@ -215,13 +331,20 @@ pub(crate) const ALL: &[&Endpoint] = &[
     &REQUESTS,
     &REQUEST,
     &DIAGNOSIS,
+    &SPANS,
     &SESSIONS,
     &SESSION,
     &SERVICES,
     &DEPENDENCIES,
+    &PATHS,
+    &AUDIT,
+    &AUDIT_REQUESTS,
     &JOURNALS,
     &OPENAPI,
     &METRICS,
     &HEALTH,
     &READY,
 ];
+
+/// What is asked for by POST, because it makes servers work.
+pub(crate) const POSTED: &[&Endpoint] = &[&REPORT, &REPORT_ALL, &IMPORT];

@@ -1,20 +1,23 @@
 //! The OpenAPI file, made from the endpoint table. `docs/openapi.json` is held equal to it by a
 //! test; schemas stand here by hand, and a test holds real answers against them.
 
+mod analysis;
+
 use serde_json::{Map, Value, json};
 
-use super::endpoints::{ALL, Answer, Endpoint, Kind, Parameter};
+use super::endpoints::{ALL, Answer, Endpoint, Kind, POSTED, Parameter};
 use crate::query::{LIMIT_DEFAULT, LIMIT_MAX};
 
 /// The description of the query API (OpenAPI 3.1).
 #[must_use]
 pub fn openapi() -> Value {
-    let paths: Map<String, Value> = ALL
-        .iter()
-        .map(|endpoint| {
+    let asked = ALL.iter().map(|endpoint| (endpoint, "get"));
+    let paths: Map<String, Value> = asked
+        .chain(POSTED.iter().map(|endpoint| (endpoint, "post")))
+        .map(|(endpoint, method)| {
             (
                 endpoint.path.to_owned(),
-                json!({"get": operation(endpoint)}),
+                json!({method: operation(endpoint)}),
             )
         })
         .collect();
@@ -28,7 +31,7 @@ pub fn openapi() -> Value {
             "license": {"name": "Apache-2.0 OR MIT"},
         },
         "paths": paths,
-        "components": {"schemas": schemas()},
+        "components": {"schemas": all_schemas()},
     })
 }
 
@@ -36,7 +39,7 @@ fn operation(endpoint: &Endpoint) -> Value {
     let id = endpoint.id.map(|(name, about)| {
         json!({
             "name": name, "in": "path", "required": true,
-            "description": about, "schema": schema_of(Kind::Id),
+            "description": about, "schema": schema_of(if name == "server" { Kind::Text } else { Kind::Id }),
         })
     });
     let parameters: Vec<Value> = id
@@ -60,6 +63,8 @@ fn operation(endpoint: &Endpoint) -> Value {
             "400",
             "A parameter is unknown or malformed; the message names it.",
         );
+        problem("401", "A key is required, or the one that was sent is worth nothing.");
+        problem("403", "The key that was sent is not for this.");
     }
     if endpoint.id.is_some() {
         problem("404", "Nothing of this id is here.");
@@ -70,12 +75,20 @@ fn operation(endpoint: &Endpoint) -> Value {
             "content": {"text/plain; charset=utf-8": {"schema": {"type": "string"}}},
         });
     }
-    json!({
+    let mut operation = json!({
         "operationId": endpoint.name,
         "summary": endpoint.summary,
         "parameters": parameters,
         "responses": responses,
-    })
+    });
+    if endpoint.name == "importSpans" {
+        let any = json!({"schema": {}});
+        operation["requestBody"] = json!({
+            "required": true,
+            "content": {"application/json": any, "application/x-protobuf": any},
+        });
+    }
+    operation
 }
 
 fn query_parameter(parameter: &Parameter) -> Value {
@@ -102,6 +115,10 @@ fn schema_of(kind: Kind) -> Value {
             json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT})
         }
         Kind::Cursor => json!({"type": "string"}),
+        Kind::Consumer => json!({
+            "type": "string", "examples": ["client:0123456789abcdef0123456789abcdef", "service:shop", "unknown"],
+        }),
+        Kind::Period => json!({"enum": ["hour", "day", "all"], "default": "all"}),
         Kind::Pair => json!({"type": "string", "pattern": "^[^:]+:"}),
     }
 }
@@ -165,6 +182,14 @@ fn list(plural: &str, row: &str) -> Value {
     object(&[(plural, several(reference(row))), ("next", maybe_text())])
 }
 
+fn all_schemas() -> Value {
+    let mut all = schemas();
+    let more = analysis::schemas();
+    let more = more.as_object().into_iter().flatten();
+    more.for_each(|(name, schema)| all[name] = schema.clone());
+    all
+}
+
 fn schemas() -> Value {
     json!({
         "Error": object(&[("error", object(&[("code", text()), ("message", text())]))]),
@@ -192,10 +217,23 @@ fn schemas() -> Value {
         "JournalList": list("journals", "JournalRow"),
         "JournalRow": object(&[
             ("server", text()), ("present", boolean()), ("epochs", several(reference("EpochRow"))),
+            ("agent", agent()),
+        ]),
+        "Traces": object(&[("resourceSpans", several(json!({"type": "object"})))]),
+        "Imported": object(&[
+            ("new", number()), ("repeated", number()),
+            ("refused", json!({"type": "object", "additionalProperties": {"type": "integer"}})),
+            ("origins", several(id())),
+        ]),
+        "ReportList": list("reports", "ReportRow"),
+        "ReportRow": object(&[
+            ("server", text()), ("records", number()), ("new", number()), ("looked", number()),
+            ("lost", number()), ("complete", boolean()), ("error", maybe_text()),
         ]),
         "EpochRow": object(&[
             ("epoch", text()), ("volatile", json!({"type": ["boolean", "null"]})), ("records", number()),
             ("next", number()), ("gaps", several(reference("Gap"))),
+            ("unasked", several(object(&[("from", number()), ("to", number())]))),
         ]),
         "Gap": object(&[("from", number()), ("to", maybe_number()), ("lost", boolean())]),
         "Tree": object(&[
@@ -231,6 +269,19 @@ fn schemas() -> Value {
         ]),
         "Action": action(),
     })
+}
+
+/// How a present server reports.
+fn agent() -> Value {
+    let mut agent = object(&[
+        (
+            "mode",
+            json!({"enum": ["real-time", "period", "on-demand", "past-journal"]}),
+        ),
+        ("peers", json!({"enum": ["real-time", "with-reports"]})),
+    ]);
+    agent["type"] = json!(["object", "null"]);
+    agent
 }
 
 fn node() -> Value {

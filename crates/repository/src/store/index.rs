@@ -1,9 +1,10 @@
 //! What the store knows of its entries without reading them: where they lie and how to find them.
 //!
-//! An entry costs about 130 bytes here: the places of its records and the few values that
+//! An entry costs about 140 bytes here: the places of its records and the few values that
 //! searches compare. Entries of one origin, and of one session, are chained through the rows;
-//! everything else is read from the files when asked for. The index is a fold over records: what
-//! it answers does not depend on the order in which they came.
+//! everything else is read from the files when asked for. The index is a fold over records and
+//! spans: what it answers does not depend on the order in which they came. What a request's
+//! entries and spans make together stands in [`super::origins`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,7 +13,10 @@ use selvedge_identity::{ClientId, Epoch, Origin, ServerName, SessionId};
 
 use super::journals::{EpochId, Journals};
 use super::names::{NameId, Names};
+use super::origins::{Dirty, OriginRow};
 use super::segments::Location;
+use super::spans::Spans;
+use super::verdicts::Tally;
 
 /// A row's number in its table.
 pub(crate) type Row = u32;
@@ -47,19 +51,10 @@ pub(crate) struct EntryRow {
     pub(crate) ended: bool,
     /// Whether it is an action of its session.
     pub(crate) action: bool,
+    /// Its request.
+    pub(crate) origin: Row,
     pub(crate) next_in_origin: Row,
     pub(crate) next_in_session: Row,
-}
-
-/// One request: all entries of one origin.
-#[derive(Debug)]
-pub(crate) struct OriginRow {
-    pub(crate) origin: Origin,
-    /// The newest arrival; the chain goes on in the entries.
-    pub(crate) head: Row,
-    pub(crate) entries: u32,
-    /// The entry that stands for the request: the shallowest, its receiving side first.
-    pub(crate) top: Row,
 }
 
 /// One visit.
@@ -101,17 +96,22 @@ pub(crate) struct Index {
     pub(crate) journals: Journals,
     pub(crate) names: Names,
     pub(crate) entries: Vec<EntryRow>,
+    pub(crate) spans: Spans,
     pub(crate) origins: Vec<OriginRow>,
     pub(crate) sessions: Vec<SessionRow>,
     pub(crate) by_origin: HashMap<Origin, Row>,
     pub(crate) by_session: HashMap<SessionId, Row>,
     pub(crate) clients: HashMap<ClientId, ClientRow>,
     pub(crate) services: BTreeMap<NameId, ServiceRow>,
-    /// Requests by the start of the entry that stands for them.
+    /// Requests by the start of what stands for them.
     pub(crate) by_start: BTreeMap<(i64, Origin), Row>,
     /// Visits by their last action.
     pub(crate) by_last: BTreeMap<(i64, SessionId), Row>,
-    /// Records that no version of ours can read: kept in the files, in no answer.
+    /// Requests that changed since they were judged.
+    pub(crate) dirty: Dirty,
+    /// What the verdicts on all requests come to.
+    pub(crate) tally: Tally,
+    /// Records and spans that no version of ours can read: kept in the files, in no answer.
     pub(crate) unreadable: u64,
 }
 
@@ -141,11 +141,6 @@ impl Index {
         }
     }
 
-    /// The rows of one chain by origin.
-    pub(crate) fn chain(&self, origin: &OriginRow) -> impl Iterator<Item = (Row, &EntryRow)> {
-        self.follow(origin.head, |entry| entry.next_in_origin)
-    }
-
     /// The rows of one chain by session.
     pub(crate) fn session_chain(
         &self,
@@ -154,27 +149,7 @@ impl Index {
         self.follow(session.head, |entry| entry.next_in_session)
     }
 
-    /// What orders the entries of a request for the question which stands for it: depth, then
-    /// receiving side, then inside, then calling side; ties by time and position, so that the
-    /// order of arrival never shows.
-    pub(crate) fn rank(&self, entry: &EntryRow) -> (u32, u8, i64, &ServerName, Epoch, u64) {
-        let side = match entry.direction {
-            Direction::Inbound => 0,
-            Direction::Internal => 1,
-            Direction::Outbound => 2,
-        };
-        let (server, epoch) = self.journals.name(entry.epoch);
-        (
-            entry.depth,
-            side,
-            entry.start,
-            server,
-            epoch,
-            entry.sequence,
-        )
-    }
-
-    fn follow<'a>(
+    pub(crate) fn follow<'a>(
         &'a self,
         head: Row,
         next: impl Fn(&EntryRow) -> Row + 'a,
@@ -210,6 +185,7 @@ impl Index {
             outcome: Outcome::Unknown,
             ended: false,
             action: opening.counter.is_some(),
+            origin: NONE,
             next_in_origin: NONE,
             next_in_session: NONE,
         });
@@ -256,10 +232,12 @@ impl Index {
         {
             entry.effect = Some(placed);
         }
+        let origin = entry.origin;
         if let Some(closing) = entry.closing {
             let (epoch, opening) = (entry.epoch, entry.sequence);
             self.journals.close(epoch, opening, closing.sequence);
         }
+        self.touch(origin);
     }
 
     fn take_closing(&mut self, row: Row, outcome: Outcome, duration: u64, placed: Placed) {
@@ -271,9 +249,10 @@ impl Index {
             return;
         }
         entry.closing = Some(placed);
-        let (epoch, opening) = (entry.epoch, entry.sequence);
+        let (epoch, opening, origin) = (entry.epoch, entry.sequence, entry.origin);
         self.end(row, outcome, duration);
         self.journals.close(epoch, opening, placed.sequence);
+        self.touch(origin);
     }
 
     fn end(&mut self, row: Row, outcome: Outcome, duration: u64) {
@@ -291,52 +270,33 @@ impl Index {
             service,
             operation,
             start,
+            direction,
             ..
         } = self.entries[row as usize];
-        let version = self.names.intern(&opening.version);
-        let host = self.names.intern(&opening.host);
-        let service = self.services.entry(service).or_default();
-        service.entries += 1;
-        service.last = if service.entries == 1 {
-            start
-        } else {
-            service.last.max(start)
-        };
         // What a service calls is the callee's operation.
-        if opening.direction != Direction::Outbound {
-            service.operations.insert(operation);
-        }
-        service.versions.insert(version);
-        service.hosts.insert(host);
+        let operation = (direction != Direction::Outbound).then_some(operation);
+        self.count(service, operation, Some(&opening.version), &opening.host);
+        self.services
+            .entry(service)
+            .or_default()
+            .began(start, false);
     }
 
-    fn chain_origin(&mut self, row: Row, origin: Origin) -> Row {
-        let start = self.entries[row as usize].start;
-        let Some(&number) = self.by_origin.get(&origin) else {
-            let number = self.origins.len() as Row;
-            self.origins.push(OriginRow {
-                origin,
-                head: row,
-                entries: 1,
-                top: row,
-            });
-            self.by_origin.insert(origin, number);
-            self.by_start.insert((start, origin), number);
-            return number;
-        };
-        let top = self.origins[number as usize].top;
-        let (known, new) = (&self.entries[top as usize], &self.entries[row as usize]);
-        let above = self.rank(new) < self.rank(known);
-        let known_start = known.start;
-        let request = &mut self.origins[number as usize];
-        self.entries[row as usize].next_in_origin = std::mem::replace(&mut request.head, row);
-        request.entries += 1;
-        if above {
-            request.top = row;
-            self.by_start.remove(&(known_start, origin));
-            self.by_start.insert((start, origin), number);
-        }
-        number
+    /// Counts an entry or a span of a service.
+    pub(crate) fn count(
+        &mut self,
+        service: NameId,
+        operation: Option<NameId>,
+        version: Option<&str>,
+        host: &str,
+    ) {
+        let version = version.map(|version| self.names.intern(version));
+        let host = self.names.intern(host);
+        let service = self.services.entry(service).or_default();
+        service.entries += 1;
+        service.operations.extend(operation);
+        service.versions.extend(version);
+        service.hosts.insert(host);
     }
 
     fn chain_session(
@@ -385,8 +345,19 @@ impl Index {
     }
 }
 
+impl ServiceRow {
+    /// Takes the start of something of its, which may have failed.
+    pub(crate) fn began(&mut self, start: i64, failed: bool) {
+        self.last = match self.entries {
+            1 => start,
+            _ => self.last.max(start),
+        };
+        self.errors += u64::from(failed);
+    }
+}
+
 /// Postings come in bursts of one value: the last is compared, queries remove what repeats.
-fn push_once(rows: &mut Vec<Row>, row: Row) {
+pub(crate) fn push_once(rows: &mut Vec<Row>, row: Row) {
     if rows.last() != Some(&row) {
         rows.push(row);
     }

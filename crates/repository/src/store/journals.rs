@@ -20,6 +20,9 @@ pub(crate) struct EpochState {
     pub(crate) received: Ranges,
     /// Declared lost: past retention at the owner.
     pub(crate) lost: Ranges,
+    /// Looked through by the owner when it was asked for something: what is not here of these was
+    /// not asked for, and is kept there.
+    pub(crate) passed_over: Ranges,
     /// What its first record says, once that is known.
     pub(crate) start: Option<EpochStart>,
     /// Entries whose records may still come, by the opening's sequence.
@@ -47,6 +50,7 @@ impl Journals {
             epoch,
             received: Ranges::default(),
             lost: Ranges::default(),
+            passed_over: Ranges::default(),
             start: None,
             open: HashMap::new(),
             waiting: HashMap::new(),

@@ -3,14 +3,21 @@
 //! A segment is `DATA/repository/<number>.seg`: eight bytes of magic, then frames (see
 //! [`super::frame`]). Only the newest is written; at its full size the next begins. Every write
 //! goes to a known offset, so a failed one (a full disk) is simply written again at the same
-//! place. What a crash tore is cut when the store opens; the bus delivers it again, because the
-//! positions to resume from are those that the files hold. So `sync` bounds how much is fetched
-//! again after a crash of the host; it does not decide what is kept.
+//! place. What a crash tore is cut when the store opens. Of journals the bus delivers it again,
+//! because the positions to resume from are those that the files hold: for them `sync` bounds how
+//! much is fetched again after a crash of the host; it does not decide what is kept. Spans come
+//! once: who sent them is answered after the sync.
+//!
+//! A failed sync leaves a part of its file in doubt for good: it still reads back, and no later
+//! sync brings it to the disk. The next file begins by saying which part that is, and a span that
+//! lies there is written again when it comes again. What a process reads back of the newest file
+//! when it starts may be of that kind, too, so it is written once more.
 //!
 //! Limits: segments are never removed (retention comes with the block engine); file handles stay
 //! open, one a segment.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -24,7 +31,7 @@ const MAGIC: &[u8; 8] = b"selvrep\x01";
 const EXTENSION: &str = "seg";
 
 /// Where bytes lie in the store's files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Location {
     pub(crate) segment: u32,
     pub(crate) offset: u32,
@@ -33,7 +40,7 @@ pub(crate) struct Location {
 
 impl Location {
     /// Where a record lies that starts `start` bytes into this payload.
-    pub(crate) fn at(self, start: u32, record: &Bytes) -> Self {
+    pub(crate) fn at(self, start: u32, record: &[u8]) -> Self {
         Self {
             segment: self.segment,
             offset: self.offset + start,
@@ -51,14 +58,33 @@ pub(crate) struct SegmentFiles {
 impl SegmentFiles {
     /// Reads the bytes at a location.
     pub(crate) fn read(&self, at: Location) -> io::Result<Bytes> {
-        let file = self
-            .files
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .get(at.segment as usize)
-            .cloned()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let file = self.file(at.segment)?;
         read_exact(&*file, u64::from(at.offset), at.length as usize)
+    }
+
+    /// Reads the bytes at a location, as many of them as there are and `least` at least.
+    pub(crate) fn read_up_to(&self, at: Location, least: u32) -> io::Result<Bytes> {
+        let file = self.file(at.segment)?;
+        let mut bytes = vec![0; at.length as usize];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match file.read_at(u64::from(at.offset) + filled as u64, &mut bytes[filled..])? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        if filled < least as usize {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes.truncate(filled);
+        Ok(bytes.into())
+    }
+
+    fn file(&self, segment: u32) -> io::Result<Arc<dyn File>> {
+        let files = self.files.read();
+        let files = files.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let file = files.get(segment as usize).cloned();
+        file.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn push(&self, file: Arc<dyn File>) -> u32 {
@@ -78,14 +104,23 @@ pub(crate) struct Writer {
     files: Arc<SegmentFiles>,
     current: Arc<dyn File>,
     number: u32,
-    /// Where the next frame goes.
     end: u64,
+    /// All before it in the current file is durable.
+    synced: u64,
     segment_bytes: u64,
-    unsynced: bool,
-    /// The current file failed to sync: what it holds is in doubt, and it gets no more.
-    doubtful: bool,
+    /// Parts of files that are not known to be durable.
+    doubts: Vec<(u32, Range<u64>)>,
+    /// A sync of the current file failed: it gets no more.
+    failed: bool,
     /// Keeps other processes out for as long as it lives.
     _lock: Box<dyn Lock>,
+}
+
+/// A sync that was begun: the file, and how far it will be durable.
+pub(crate) struct Syncing {
+    pub(crate) file: Arc<dyn File>,
+    number: u32,
+    end: u64,
 }
 
 impl Writer {
@@ -98,7 +133,7 @@ impl Writer {
         storage: Arc<dyn Storage>,
         dir: &Path,
         segment_bytes: u64,
-        mut replay: impl FnMut(Location, Frame),
+        mut replay: impl FnMut(&SegmentFiles, Location, Frame),
     ) -> Result<(Self, Arc<SegmentFiles>), StoreError> {
         let failed = |path: &Path, what| {
             let path = path.to_owned();
@@ -109,6 +144,7 @@ impl Writer {
         let numbers = numbers(&*storage, dir).map_err(failed(dir, "list"))?;
         let files = Arc::new(SegmentFiles::default());
         let mut last = None;
+        let mut doubts = Vec::new();
         for (index, number) in numbers.iter().enumerate() {
             let path = segment_path(dir, *number);
             if *number as usize != index {
@@ -118,8 +154,12 @@ impl Writer {
                 .open_writable(&path)
                 .map_err(failed(&path, "open"))?;
             let segment = files.push(Arc::clone(&file));
+            let mut frames = |at: Location, frame: Frame| match frame {
+                Frame::Doubt { segment, from, to } => doubts.push((segment, from..to)),
+                frame => replay(&files, at, frame),
+            };
             let end =
-                replay_segment(&*file, segment, &mut replay).map_err(failed(&path, "read"))?;
+                replay_segment(&*file, segment, &mut frames).map_err(failed(&path, "read"))?;
             let length = file.bytes().map_err(failed(&path, "read"))?;
             if end < length {
                 tracing::warn!(file = %path.display(), at = end, bytes = length - end, "cut what a crash tore");
@@ -151,26 +191,31 @@ impl Writer {
             current,
             number,
             end,
+            synced: end,
             segment_bytes,
-            unsynced: false,
-            doubtful: false,
+            doubts,
+            failed: false,
             _lock: lock,
         };
         if fresh {
             writer
                 .write_magic()
                 .map_err(failed(&segment_path(dir, number), "write"))?;
+        } else {
+            rewrite(&*writer.current, end).map_err(failed(&segment_path(dir, number), "sync"))?;
         }
         Ok((writer, files))
+    }
+
+    /// Whether the next frame needs a new file: [`Writer::roll`] comes first.
+    pub(crate) fn is_full(&self) -> bool {
+        let full = self.end >= self.segment_bytes && self.end > MAGIC.len() as u64;
+        full || self.failed
     }
 
     /// Writes one frame (header and payload); returns where its payload lies. After an error
     /// nothing was written, and the same frame may be tried again.
     pub(crate) fn append(&mut self, frame: &[u8]) -> io::Result<Location> {
-        let full = self.end >= self.segment_bytes && self.end > MAGIC.len() as u64;
-        if full || self.doubtful {
-            self.roll()?;
-        }
         self.current.write_at(self.end, frame)?;
         let at = Location {
             segment: self.number,
@@ -178,23 +223,59 @@ impl Writer {
             length: (frame.len() - HEADER_BYTES) as u32,
         };
         self.end += frame.len() as u64;
-        self.unsynced = true;
         Ok(at)
     }
 
-    /// Makes all that was written durable. After an error the next frame begins a new file.
-    pub(crate) fn sync(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.unsynced) {
-            self.current
-                .sync_data()
-                .inspect_err(|_| self.doubtful = true)?;
+    /// Begins to make durable all that was written: sync its file, without holding the writer, and
+    /// hand the result to [`Writer::end_sync`]. `None` if there is nothing to do. One at a time,
+    /// and none while the writer rolls.
+    pub(crate) fn begin_sync(&self) -> Option<Syncing> {
+        self.unsynced().then(|| Syncing {
+            file: Arc::clone(&self.current),
+            number: self.number,
+            end: self.end,
+        })
+    }
+
+    /// Takes what a sync said. After an error the next frame begins a new file.
+    pub(crate) fn end_sync(&mut self, syncing: &Syncing, result: io::Result<()>) -> io::Result<()> {
+        if let Err(error) = result {
+            self.doubts.push((syncing.number, self.synced..self.end));
+            self.failed = true;
+            return Err(error);
         }
+        self.synced = syncing.end;
         Ok(())
     }
 
-    /// The folder.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+    /// Begins the next file. The one before is durable or in doubt.
+    pub(crate) fn roll(&mut self) -> io::Result<()> {
+        if let Some(syncing) = self.begin_sync() {
+            let result = syncing.file.sync_data();
+            self.end_sync(&syncing, result)?;
+        }
+        let mut start = MAGIC.to_vec();
+        for part in self.doubts_of(self.number) {
+            frame::encode_doubt(&mut start, self.number, part);
+        }
+        let file = create(&*self.storage, &self.dir, self.number + 1)?;
+        file.write_at(0, &start)?;
+        self.number = self.files.push(Arc::clone(&file));
+        self.current = file;
+        self.end = start.len() as u64;
+        self.synced = 0;
+        self.failed = false;
+        Ok(())
+    }
+
+    /// Whether what lies there is durable: `None` while no sync has come as far.
+    pub(crate) fn durable(&self, at: Location) -> Option<bool> {
+        let (start, end) = (u64::from(at.offset), u64::from(at.offset + at.length));
+        let mut doubts = self.doubts_of(at.segment);
+        if doubts.any(|part| start < part.end && part.start < end) {
+            return Some(false);
+        }
+        (at.segment < self.number || end <= self.synced).then_some(true)
     }
 
     /// A failed write as an error that names the file.
@@ -206,28 +287,22 @@ impl Writer {
         }
     }
 
-    /// Whether something written is not durable yet.
+    /// Whether something written is not durable yet and may become so.
     pub(crate) fn unsynced(&self) -> bool {
-        self.unsynced
+        self.end > self.synced && !self.failed
     }
 
-    fn roll(&mut self) -> io::Result<()> {
-        if !self.doubtful {
-            self.sync()?;
-        }
-        let file = create(&*self.storage, &self.dir, self.number + 1)?;
-        file.write_at(0, MAGIC)?;
-        self.number = self.files.push(Arc::clone(&file));
-        self.current = file;
-        self.end = MAGIC.len() as u64;
-        self.doubtful = false;
-        Ok(())
+    fn doubts_of(&self, segment: u32) -> impl Iterator<Item = &Range<u64>> {
+        let doubts = self.doubts.iter();
+        doubts
+            .filter(move |(number, _)| *number == segment)
+            .map(|(_, part)| part)
     }
 
     fn write_magic(&mut self) -> io::Result<()> {
         self.current.write_at(0, MAGIC)?;
         self.end = MAGIC.len() as u64;
-        self.unsynced = true;
+        self.synced = 0;
         Ok(())
     }
 }
@@ -254,6 +329,18 @@ fn replay_segment(
         at += taken;
     }
     Ok(at as u64)
+}
+
+/// Makes durable what reads back: a sync alone does not, if an earlier one failed.
+fn rewrite(file: &dyn File, end: u64) -> io::Result<()> {
+    const STEP: u64 = 1 << 20;
+    let mut at = 0;
+    while at < end {
+        let length = STEP.min(end - at);
+        file.write_at(at, &read_exact(file, at, length as usize)?)?;
+        at += length;
+    }
+    file.sync_data()
 }
 
 fn read_exact(file: &dyn File, offset: u64, length: usize) -> io::Result<Bytes> {

@@ -1,4 +1,5 @@
-//! The store against a plain model, over a disk that crashes.
+//! The store against plain models, over a disk that crashes.
 
 mod model;
 mod small;
+mod spans;

@@ -71,6 +71,18 @@ pub struct EpochView {
     pub next: u64,
     /// Where records are missing.
     pub gaps: Vec<GapView>,
+    /// Where records are not here because nobody asked for them: their owner reports on demand, or
+    /// has not reported them yet, and keeps them.
+    pub unasked: Vec<UnaskedView>,
+}
+
+/// Records of an epoch that were not asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct UnaskedView {
+    /// The first of them.
+    pub from: u64,
+    /// One past the last.
+    pub to: u64,
 }
 
 /// Missing records of an epoch.
@@ -144,8 +156,9 @@ impl Store {
         let mut services: Vec<ServiceView> = index
             .services
             .iter()
-            .map(|(id, row)| ServiceView {
-                service: index.names.name(*id).clone(),
+            .filter_map(|(id, row)| Some((index.names.get(*id)?, row)))
+            .map(|(service, row)| ServiceView {
+                service: service.clone(),
                 operations: names(&index, row.operations.iter().take(OPERATIONS_MAX)),
                 versions: names(&index, &row.versions),
                 hosts: names(&index, &row.hosts),
@@ -185,7 +198,7 @@ fn view(visit: &SessionRow) -> SessionView {
 fn names<'a>(index: &Index, ids: impl IntoIterator<Item = &'a u32>) -> Vec<Text> {
     let mut names: Vec<Text> = ids
         .into_iter()
-        .map(|id| index.names.name(*id).clone())
+        .filter_map(|id| index.names.get(*id).cloned())
         .collect();
     names.sort_unstable();
     names
@@ -200,6 +213,7 @@ fn epochs_view(epochs: &[&EpochState]) -> Vec<EpochView> {
             records: state.received.count(),
             next: state.next(),
             gaps: gaps(state, expected_end(state, epochs)),
+            unasked: unasked(state),
         })
         .collect()
 }
@@ -217,7 +231,9 @@ fn gaps(state: &EpochState, end: u64) -> Vec<GapView> {
             if at < start {
                 add(at, start, true);
             }
-            add(start, stop, false);
+            for (start, stop) in state.passed_over.missing(start, stop) {
+                add(start, stop, false);
+            }
             at = stop;
         }
         if at < to {
@@ -232,4 +248,12 @@ fn gaps(state: &EpochState, end: u64) -> Vec<GapView> {
         });
     }
     gaps
+}
+
+/// What the owner looked through and neither sent nor lost.
+fn unasked(state: &EpochState) -> Vec<UnaskedView> {
+    let passed_over = state.passed_over.iter();
+    let not_here = passed_over.flat_map(|(from, to)| state.received.missing(from, to));
+    let kept = not_here.flat_map(|(from, to)| state.lost.missing(from, to));
+    kept.map(|(from, to)| UnaskedView { from, to }).collect()
 }

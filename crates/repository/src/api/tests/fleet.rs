@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use selvedge_bus::testing::MemoryJournal;
 use selvedge_bus::{Bus, Hub, HubOptions, Publisher};
@@ -63,6 +64,7 @@ impl Fleet {
             dir: "/repository".into(),
             storage: Arc::new(self.disk.clone()),
             store: StoreOptions::default(),
+            quiet: Duration::ZERO,
         };
         let bus: Arc<dyn Bus> = self.hub.clone();
         let repository = Repository::start(options, bus).await.expect("starts");

@@ -359,7 +359,9 @@ fn check(store: &Store, model: &Model, queries: &[RequestQuery]) {
             .filter(|entry| origin_of(entry) == Some(origin))
             .cloned()
             .collect();
-        assert_eq!(store.request(origin).unwrap().unwrap_or_default(), expected);
+        let request = store.request(origin).unwrap();
+        let entries = request.map(|request| request.entries);
+        assert_eq!(entries.unwrap_or_default(), expected);
         let session = fixture::session(n);
         let expected: Vec<Entry> = model
             .entries

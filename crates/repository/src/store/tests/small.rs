@@ -175,7 +175,15 @@ fn a_refused_write_can_be_made_again_and_a_refused_sync_loses_no_answer() {
     let store = open(&disk);
     assert_eq!(store.positions()[0].sequence, 0);
     store.append(&server, epoch, 0, &records).unwrap();
-    assert_eq!(store.request(fixture::origin(1)).unwrap().unwrap().len(), 4);
+    assert_eq!(
+        store
+            .request(fixture::origin(1))
+            .unwrap()
+            .unwrap()
+            .entries
+            .len(),
+        4
+    );
 }
 
 #[test]
@@ -205,8 +213,11 @@ fn records_of_a_later_version_are_kept_and_counted() {
 }
 
 #[test]
-fn an_entry_costs_little_memory() {
-    use crate::store::index::{EntryRow, OriginRow};
-    assert!(size_of::<EntryRow>() <= 128, "{}", size_of::<EntryRow>());
-    assert!(size_of::<OriginRow>() <= 32, "{}", size_of::<OriginRow>());
+fn an_entry_and_a_span_cost_little_memory() {
+    use crate::store::index::EntryRow;
+    use crate::store::origins::OriginRow;
+    use crate::store::spans::SpanRow;
+    assert!(size_of::<EntryRow>() <= 136, "{}", size_of::<EntryRow>());
+    assert!(size_of::<SpanRow>() <= 48, "{}", size_of::<SpanRow>());
+    assert!(size_of::<OriginRow>() <= 64, "{}", size_of::<OriginRow>());
 }

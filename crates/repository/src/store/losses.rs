@@ -1,0 +1,132 @@
+//! What is missing of the journals, with whose it is and when it may have been, for audits.
+//!
+//! A missing record has no time and names no service. Its neighbours in the journal have, and its
+//! server was seen as a service elsewhere. One pass over the index finds both; the index is locked
+//! for one short step of it at a time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::Ordering;
+
+use selvedge_analysis::{Loss, Losses};
+use selvedge_entry::{Text, Timestamp};
+use selvedge_identity::ServerName;
+
+use super::Store;
+use super::index::{EntryRow, Index};
+use super::journals::{EpochId, expected_end};
+use super::names::NameId;
+use super::view::{gaps, unasked};
+
+/// Entries looked at before the lock is let go.
+const STEP_SEEN: usize = 1 << 16;
+
+/// The missing records of one epoch, each part with the entries next to it.
+type Missing = HashMap<EpochId, Vec<Part>>;
+
+/// Missing records that stand together.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    from: u64,
+    to: Option<u64>,
+    /// Sequence and time.
+    before: Option<(u64, i64)>,
+    behind: Option<(u64, i64)>,
+}
+
+impl Store {
+    /// What is missing now. Records that come meanwhile may count as missing still.
+    pub(crate) fn losses(&self) -> Losses {
+        let mut missing = missing(&self.read());
+        let mut named: HashSet<(EpochId, NameId)> = HashSet::new();
+        let mut at = 0;
+        loop {
+            let index = self.read();
+            let step = index.entries.iter().skip(at).take(STEP_SEEN);
+            let seen = step.len();
+            for entry in step {
+                named.insert((entry.epoch, entry.service));
+                for part in missing.get_mut(&entry.epoch).into_iter().flatten() {
+                    part.see(entry);
+                }
+            }
+            at += seen;
+            if seen == 0 {
+                return self.sum(&index, &missing, &named);
+            }
+        }
+    }
+
+    fn sum(&self, index: &Index, missing: &Missing, named: &HashSet<(EpochId, NameId)>) -> Losses {
+        let mut services: BTreeMap<&ServerName, BTreeSet<Text>> = BTreeMap::new();
+        for (epoch, service) in named {
+            if let Some(name) = index.names.get(*service) {
+                let (server, _) = index.journals.name(*epoch);
+                services.entry(server).or_default().insert(name.clone());
+            }
+        }
+        let mut losses = Vec::new();
+        for (epoch, parts) in missing {
+            let (server, _) = index.journals.name(*epoch);
+            let of_server = services.get(server).cloned().unwrap_or_default();
+            losses.extend(parts.iter().map(|part| part.loss(of_server.clone())));
+        }
+        // Whose they are and when they were, nobody can read any more.
+        let unreadable = index.unreadable + self.damaged.load(Ordering::Relaxed);
+        if unreadable > 0 {
+            losses.push(Loss {
+                records: Some(unreadable),
+                ..Loss::default()
+            });
+        }
+        Losses::new(losses, services.into_values().flatten().collect())
+    }
+}
+
+fn missing(index: &Index) -> Missing {
+    let mut missing = Missing::new();
+    for (_, epochs) in index.journals.servers() {
+        let epochs: Vec<_> = epochs.collect();
+        for state in &epochs {
+            let gaps = gaps(state, expected_end(state, &epochs));
+            let gaps = gaps.into_iter().map(|gap| (gap.from, gap.to));
+            let unasked = unasked(state).into_iter();
+            let unasked = unasked.map(|part| (part.from, Some(part.to)));
+            let parts: Vec<Part> = gaps.chain(unasked).map(Part::new).collect();
+            if let Some(id) = index.journals.find(&state.server, state.epoch)
+                && !parts.is_empty()
+            {
+                missing.insert(id, parts);
+            }
+        }
+    }
+    missing
+}
+
+impl Part {
+    fn new((from, to): (u64, Option<u64>)) -> Self {
+        Self {
+            from,
+            to,
+            before: None,
+            behind: None,
+        }
+    }
+
+    fn see(&mut self, entry: &EntryRow) {
+        let place = (entry.sequence, entry.start);
+        if entry.sequence < self.from {
+            self.before = self.before.max(Some(place));
+        } else if self.behind.is_none_or(|behind| place < behind) {
+            self.behind = Some(place);
+        }
+    }
+
+    fn loss(&self, services: BTreeSet<Text>) -> Loss {
+        Loss {
+            services,
+            records: self.to.map(|to| to - self.from),
+            after: self.before.map(|(_, at)| Timestamp(at)),
+            before: self.behind.map(|(_, at)| Timestamp(at)),
+        }
+    }
+}
