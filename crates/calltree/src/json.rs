@@ -1,7 +1,8 @@
 //! The tree's JSON form, as the outside interface fixes it (design.md section 11).
 //!
 //! Every field of that form is always there; beyond it a node has `status`, `outcome`,
-//! `deliveries` (where several hosts received one call) and `actions`, each left out where empty.
+//! `deliveries` (where several hosts received one call), `actions`, `events` and `flags`, each left
+//! out where empty.
 //! Durations and latencies are nanoseconds, ids hex, an entry is named by its position. Ids are
 //! unique within a tree: where short ids repeat, `@depth` and, if need be, `~n` follow. A lost
 //! root is named by its origin.
@@ -9,7 +10,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use selvedge_entry::{Outcome, Timestamp};
+use selvedge_entry::{Fields, Outcome, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::Observation;
@@ -91,6 +92,20 @@ pub struct NodeJson<'a> {
     /// What its entries say was odd.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<Str<'a>>,
+    /// What happened while the callee worked, or while its caller waited.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventJson<'a>>,
+}
+
+/// Something that happened at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventJson<'a> {
+    /// When, on its own clock.
+    pub at_raw: Timestamp,
+    /// What.
+    pub name: Str<'a>,
+    /// Small values by name.
+    pub attributes: BTreeMap<Str<'a>, Str<'a>>,
 }
 
 /// One entry of a node: a delivery or an action.
@@ -112,6 +127,12 @@ pub struct EntryJson<'a> {
     pub outcome: Str<'a>,
     /// Why it failed.
     pub error: Option<Str<'a>>,
+    /// Small values by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<Str<'a>, Str<'a>>,
+    /// What happened meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventJson<'a>>,
 }
 
 /// A related context.
@@ -225,7 +246,31 @@ fn node_json<'t>(node: &NodeView<'t>, ids: &[String]) -> NodeJson<'t> {
             .into_iter()
             .map(|text| (&**text).into())
             .collect(),
+        events: [node.inbound(), node.outbound()]
+            .into_iter()
+            .flatten()
+            .flat_map(events)
+            .collect(),
     }
+}
+
+fn events(entry: &Observation) -> impl Iterator<Item = EventJson<'_>> {
+    let moments = entry
+        .details
+        .as_ref()
+        .map_or(&[][..], |details| &details.moments);
+    moments.iter().map(|moment| EventJson {
+        at_raw: moment.at,
+        name: (&*moment.name).into(),
+        attributes: values(&moment.attributes),
+    })
+}
+
+fn values(fields: &Fields) -> BTreeMap<Str<'_>, Str<'_>> {
+    let fields = fields.iter();
+    fields
+        .map(|(key, value)| ((&**key).into(), (&**value).into()))
+        .collect()
 }
 
 fn entry_json(entry: &Observation) -> EntryJson<'_> {
@@ -238,6 +283,12 @@ fn entry_json(entry: &Observation) -> EntryJson<'_> {
         duration: entry.duration_ns,
         outcome: outcome(entry.outcome).into(),
         error: entry.error.as_deref().map(Cow::from),
+        attributes: entry
+            .details
+            .as_ref()
+            .map(|details| values(&details.attributes))
+            .unwrap_or_default(),
+        events: events(entry).collect(),
     }
 }
 

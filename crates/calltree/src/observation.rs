@@ -30,6 +30,17 @@ impl fmt::Display for Handle {
     }
 }
 
+/// Something that happened at one moment of an entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// When, on the clock of the entry's server.
+    pub at: Timestamp,
+    /// What.
+    pub name: Text,
+    /// Details, in the order they were given.
+    pub attributes: Fields,
+}
+
 /// What is seldom there, kept apart so that an observation stays small.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
@@ -39,6 +50,8 @@ pub struct Details {
     pub links: Vec<Link>,
     /// What was odd about the entry: counted reasons such as `damaged_identifier`.
     pub flags: Vec<Text>,
+    /// What happened meanwhile.
+    pub moments: Vec<Moment>,
 }
 
 /// One side of a call, or an internal action, as a tree sees it.
@@ -158,6 +171,7 @@ fn details(entry: &Entry) -> Option<Arc<Details>> {
         attributes,
         links: opening.links.clone(),
         flags: opening.flags.clone(),
+        moments: Vec::new(),
     };
     (details != Details::default()).then(|| Arc::new(details))
 }

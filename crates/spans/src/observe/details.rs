@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use selvedge_calltree::{Details, Handle, Observation, Place};
+use selvedge_calltree::{Details, Handle, Moment, Observation, Place};
 use selvedge_entry::{Direction, Link, Outcome, Text};
 
-use crate::{Span, StatusCode, ValueRef};
+use crate::{Event, Span, StatusCode, ValueRef};
 
 const PEERS: [&str; 4] = [
     "peer.service",
@@ -40,9 +40,11 @@ pub(super) fn observation(
     let status = http_status(span);
     flags.extend(span.odd.iter().cloned());
     let details = Details {
+        // One without a name stands for those that were not read.
         attributes: span
             .attributes
             .iter()
+            .filter(|(key, _)| !key.is_empty())
             .map(|(key, value)| (key.into(), value.to_text()))
             .collect(),
         links: span
@@ -54,6 +56,7 @@ pub(super) fn observation(
             })
             .collect(),
         flags,
+        moments: span.events.iter().map(moment).collect(),
     };
     let failed = span.status.code == StatusCode::Error;
     Observation {
@@ -75,6 +78,17 @@ pub(super) fn observation(
         work: None,
         error: failed.then(|| error(span)).flatten(),
         details: (details != Details::default()).then(|| Arc::new(details)),
+    }
+}
+
+fn moment(event: &Event) -> Moment {
+    let attributes = event.attributes.iter();
+    Moment {
+        at: event.at,
+        name: event.name.clone(),
+        attributes: attributes
+            .map(|(key, value)| (key.into(), value.to_text()))
+            .collect(),
     }
 }
 
