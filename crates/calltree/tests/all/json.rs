@@ -137,6 +137,7 @@ fn a_call_that_both_sides_logged_has_every_field() {
                 "duration": 500,
                 "outcome": "ok",
                 "error": null,
+                "attributes": { "key": "opening" },
             }],
         })
     );
