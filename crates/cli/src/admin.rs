@@ -51,6 +51,7 @@ pub(crate) struct Metrics {
     nodes: Vec<Node>,
     hub: Option<Hub>,
     more: Vec<Arc<dyn Fn() -> String + Send + Sync>>,
+    routes: Router,
 }
 
 impl Metrics {
@@ -66,18 +67,24 @@ impl Metrics {
         self.more.push(Arc::new(more));
     }
 
-    pub(crate) fn extras(self) -> AdminExtras {
+    /// Serves more on the admin port.
+    pub(crate) fn routes(&mut self, routes: Router) {
+        self.routes = std::mem::take(&mut self.routes).merge(routes);
+    }
+
+    pub(crate) fn extras(mut self) -> AdminExtras {
+        let routes = std::mem::take(&mut self.routes);
         AdminExtras {
             metrics: Some(Arc::new(move || self.render())),
             // Identifiers by reference, for servers of different hosts (D5).
-            routes: Some(selvedge::reference_store(Arc::default())),
+            routes: Some(routes.merge(selvedge::reference_store(Arc::default()))),
             ..AdminExtras::default()
         }
     }
 
     /// Health and metrics alone, where the repository is elsewhere.
-    pub(crate) fn router(self) -> Router {
-        Router::new()
+    pub(crate) fn router(mut self) -> Router {
+        std::mem::take(&mut self.routes)
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(|| async { "ok\n" }))
             .route("/metrics", get(move || async move { self.render() }))

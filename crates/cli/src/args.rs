@@ -36,7 +36,8 @@ pub(crate) enum Command {
     Fetch(Fetch),
     /// Read a local journal.
     Log(Log),
-    /// Read spans of other tracing systems (OTLP, Zipkin v2, Jaeger) and show their call trees.
+    /// Give a running Selvedge spans from files of other tracing systems (OTLP, Zipkin v2, Jaeger),
+    /// or show their call trees.
     Import(Import),
     /// Be a client: a viewer's terminal.
     Receiver(Receiver),
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Content(Content),
     /// Run the repository with the query API and the web page.
     Repository(Repository),
+    /// Run the threshold monitor.
+    Monitor(Monitor),
 }
 
 #[derive(Debug, Args)]
@@ -213,12 +216,11 @@ pub(crate) struct Import {
     /// Jaeger JSON. What a file is, it says itself.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Show the trees here. (A running Selvedge takes no spans yet, so this must be given.)
-    #[arg(long, required = true)]
+    /// Show the trees here, with no Selvedge running, and keep nothing.
+    #[arg(long, conflicts_with = "admin")]
     pub(crate) tree: bool,
-    /// Print JSON: `trees`, and what was left out.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
 }
 
 #[derive(Debug, Args)]
@@ -369,6 +371,15 @@ pub(crate) struct Repository {
     /// Where the query API and the page are served. [default: 127.0.0.1:8090]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) member: Member,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Monitor {
+    /// Where health, metrics and the state of the thresholds are served. [default: 127.0.0.1:8090]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin_listen: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) member: Member,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use selvedge_bus::Bus;
-use selvedge_identity::{KeyRing, ServerName};
+use selvedge_identity::{KeyRing, ServerName, purpose};
 use selvedge_node::{Keep, MemoryOptions, Node, NodeOptions, SystemClock};
 
 use crate::args::{ClockSkew, Member};
@@ -15,9 +15,6 @@ use crate::keys;
 
 /// Where data lies unless told otherwise.
 const DATA: &str = "selvedge-data";
-
-/// What the keys of bus links are derived for.
-const BUS_LINK: &str = "bus link";
 
 pub(crate) struct Base {
     pub(crate) config: Config,
@@ -81,7 +78,12 @@ impl Base {
 
     /// The key of the bus's links.
     pub(crate) fn bus_key(&self) -> [u8; 32] {
-        let derived = self.keys.derive(BUS_LINK, self.keys.signer());
+        self.key_of(purpose::BUS)
+    }
+
+    /// The fleet's key for one purpose.
+    pub(crate) fn key_of(&self, purpose: &str) -> [u8; 32] {
+        let derived = self.keys.derive(purpose, self.keys.signer());
         derived.expect("the signing key is in the ring")
     }
 

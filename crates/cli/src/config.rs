@@ -11,12 +11,14 @@ use anyhow::{Context, Result, anyhow};
 use selvedge_collector::CollectorOptions;
 use selvedge_gateway::GatewayOptions;
 use selvedge_identity::Shape;
+use selvedge_monitor::threshold::RuleConfig;
 use selvedge_journal::{Durability, JournalOptions, Retain};
 use selvedge_node::{IpNet, Keep, MemoryOptions, WaitOptions, private_networks};
 use selvedge_sidecar::SidecarOptions;
 use serde::Deserialize;
 
 use crate::agent::AgentSection;
+use crate::thresholds::{self, MonitorSection};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -36,6 +38,10 @@ pub(crate) struct Config {
     pub(crate) journal: JournalSection,
     pub(crate) agent: AgentSection,
     pub(crate) keep: Keep,
+    /// What is counted, and at which level it crosses.
+    #[serde(rename = "threshold")]
+    pub(crate) thresholds: Vec<RuleConfig>,
+    pub(crate) monitor: MonitorSection,
 }
 
 /// The back-end network.
@@ -262,6 +268,7 @@ fn check(config: &Config) -> Result<()> {
     TrustedSection::networks(&config.trusted.clients)?;
     TrustedSection::networks(&config.trusted.servers)?;
     config.agent.check()?;
+    thresholds::check(&config.thresholds, &config.monitor)?;
     Ok(())
 }
 

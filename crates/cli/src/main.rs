@@ -16,6 +16,7 @@ mod ports;
 mod print;
 mod roles;
 mod signal;
+mod thresholds;
 mod up;
 
 use std::io::{ErrorKind, IsTerminal as _};
@@ -86,7 +87,8 @@ async fn dispatch(command: Command) -> Result<()> {
         }
         Command::Fetch(args) => fetch::fetch(&args).await,
         Command::Log(args) => local::log(&args.path, args.session, args.json),
-        Command::Import(args) => import::trees(&args),
+        Command::Import(args) if args.tree => import::trees(&args),
+        Command::Import(args) => import::import(&args).await,
         Command::Receiver(args) => match args.what {
             ReceiverCommand::Browse(args) => browse(args).await,
         },
@@ -94,6 +96,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Sidecar(args) => roles::sidecar(args).await,
         Command::Content(args) => roles::content(args).await,
         Command::Repository(args) => roles::repository(args).await,
+        Command::Monitor(args) => roles::monitor(args).await,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::args::{self, Member, ShopService};
 use crate::base::{Base, any_port, name};
 use crate::collect::Collecting;
 use crate::ports::Ports;
+use crate::thresholds::{self, Thresholds};
 use crate::{config, print, signal, up};
 
 /// The load balancer, with the bus hub in it (B10), and the repository where asked.
@@ -202,6 +203,30 @@ pub(crate) async fn repository(args: args::Repository) -> Result<()> {
     serving(&args.member, ports, "repository", admin.address).await?;
     admin.stop().await;
     collecting.stop().await;
+    Ok(())
+}
+
+/// The threshold monitor.
+pub(crate) async fn monitor(args: args::Monitor) -> Result<()> {
+    let base = Base::of_member(&args.member)?;
+    let own_name = args.member.name.clone();
+    let own_name = own_name.unwrap_or_else(|| name("monitor"));
+    let bus = link(&base, &args.member, own_name.as_str())?;
+    let running = Thresholds::start(&base, own_name.as_str(), bus).await?;
+    let Some(running) = running else {
+        return Err(anyhow!(
+            "nothing to watch for: write a [[threshold]] into the file that --config names"
+        ));
+    };
+    let mut metrics = Metrics::default();
+    metrics.routes(thresholds::routes(Some(&running)));
+    let address = args.admin_listen.unwrap_or(base.config.admin.listen);
+    let admin = Admin::start(address, metrics.router()).await?;
+    let mut ports = Ports::default();
+    ports.add("admin", admin.address);
+    serving(&args.member, ports, "monitor", admin.address).await?;
+    admin.stop().await;
+    running.stop().await;
     Ok(())
 }
 

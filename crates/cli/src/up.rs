@@ -19,6 +19,7 @@ use crate::collect::Collecting;
 use crate::ports::Ports;
 use crate::print::{self, DIM, NAME, styled};
 use crate::signal;
+use crate::thresholds::{self, Thresholds};
 
 /// Example content servers, unless told otherwise.
 const SERVERS: u16 = 3;
@@ -31,6 +32,7 @@ struct Whole {
     admin: Admin,
     backs: Backs,
     nodes: Vec<Node>,
+    thresholds: Option<Thresholds>,
 }
 
 /// What stands behind the gateway.
@@ -76,6 +78,7 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     } else {
         sidecars(base, &args.upstream, &bus).await?
     };
+    let monitored = bus.clone();
     let gateway_node = base.node(base.gateway(name("gateway")), bus).await?;
     let mut options = config.gateway.clone();
     for listen in &mut options.listen {
@@ -97,6 +100,8 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     metrics.hub(&hub);
     let counts = gateway.metrics();
     metrics.more(move || counts.counts().to_prometheus());
+    let thresholds = Thresholds::start(base, "thresholds", monitored).await?;
+    metrics.routes(thresholds::routes(thresholds.as_ref()));
     let collecting = Collecting::start(&config.collector, args.ephemeral, repository).await?;
     let counts = collecting.counts();
     metrics.more(move || counts.to_prometheus());
@@ -117,6 +122,7 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
         admin,
         backs,
         nodes,
+        thresholds,
     };
     Ok((running, ports, banner))
 }
@@ -132,6 +138,9 @@ async fn stop(running: Whole) {
     }
     for node in running.nodes {
         node.stop().await;
+    }
+    if let Some(thresholds) = running.thresholds {
+        thresholds.stop().await;
     }
     running.admin.stop().await;
     running.collecting.stop().await;

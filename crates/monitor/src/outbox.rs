@@ -15,7 +15,7 @@ use crate::threshold::{Change, Crossing};
 /// Notifications that wait for one receiver at most; beyond, the oldest is given up.
 const WAITING_MAX: usize = 100_000;
 
-/// What a receiver is told of a crossing. Its JSON is in `docs/formats/notification.md`.
+/// What a receiver is told of a crossing. Its JSON is drawn in `docs/formats/threshold-link.md`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notification {
     /// The receiver's key: the same however often it is sent, and never another's.

@@ -8,5 +8,7 @@ pub const SESSION: &str = "selvedge 2026-11 session token";
 pub const CLIENT: &str = "selvedge 2026-11 client token";
 /// Links of the bus: who may join the back-end network.
 pub const BUS: &str = "selvedge 2026-11 bus link";
+/// The threshold link: who may tell an encoder of crossings.
+pub const THRESHOLD: &str = "selvedge 2026-11 threshold link";
 /// Keys with which consumers read their audit.
 pub const AUDIT: &str = "selvedge 2026-11 audit key";

@@ -1,0 +1,89 @@
+//! The threshold monitor in this process, and what the admin port shows of it.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use axum::routing::get;
+use axum::{Json, Router};
+use selvedge_bus::Bus;
+use selvedge_entry::Timestamp;
+use selvedge_identity::purpose;
+use selvedge_monitor::threshold::RuleConfig;
+use selvedge_monitor::{MonitorOptions, MonitorStatus, ReceiverConfig, RunningMonitor, StatusAsker};
+use selvedge_node::{Clock as _, SystemClock};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::base::Base;
+
+/// Who is told of crossings.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MonitorSection {
+    pub(crate) receivers: Vec<ReceiverConfig>,
+}
+
+/// The monitor of the configured rules.
+pub(crate) struct Thresholds {
+    running: RunningMonitor,
+}
+
+impl Thresholds {
+    /// Starts it, where there is a rule.
+    pub(crate) async fn start(base: &Base, name: &str, bus: Arc<dyn Bus>) -> Result<Option<Self>> {
+        let config = &base.config;
+        if config.thresholds.is_empty() {
+            return Ok(None);
+        }
+        let clock = SystemClock::new(0);
+        let options = MonitorOptions {
+            name: name.to_owned(),
+            data: base.data.join("monitors").join(name),
+            rules: config.thresholds.clone(),
+            receivers: config.monitor.receivers.clone(),
+            link_key: base.key_of(purpose::THRESHOLD),
+            now: Arc::new(move || -> Timestamp { clock.now() }),
+        };
+        let running = selvedge_monitor::start(options, bus)
+            .await
+            .context("thresholds")?;
+        Ok(Some(Self { running }))
+    }
+
+    pub(crate) async fn stop(self) {
+        self.running.stop().await;
+    }
+}
+
+/// `GET /api/v1/thresholds`, of a process with or without rules.
+pub(crate) fn routes(thresholds: Option<&Thresholds>) -> Router {
+    let asker = thresholds.map(|thresholds| thresholds.running.asker());
+    Router::new().route(
+        "/api/v1/thresholds",
+        get(move || async move { Json(list(asker).await) }),
+    )
+}
+
+async fn list(asker: Option<StatusAsker>) -> Value {
+    let status = match asker {
+        Some(asker) => asker.status().await,
+        None => MonitorStatus::default(),
+    };
+    json!({
+        "thresholds": status.thresholds,
+        "followed": status.followed,
+        "receivers": status
+            .waiting
+            .iter()
+            .map(|(receiver, waiting)| json!({"receiver": receiver, "waiting": waiting}))
+            .collect::<Vec<_>>(),
+        "given_up": status.given_up,
+        "next": null,
+    })
+}
+
+/// Checks the rules and receivers of a configuration.
+pub(crate) fn check(rules: &[RuleConfig], section: &MonitorSection) -> Result<()> {
+    selvedge_monitor::check(rules, &section.receivers)?;
+    Ok(())
+}
