@@ -14,7 +14,7 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// # Errors
 /// When nothing answers there, or the answer is an error: its message.
 pub(crate) async fn get(admin: &str, path: &str, query: &[(&str, String)]) -> Result<Value> {
-    ask(Method::GET, admin, path, query).await
+    ask(Method::GET, admin, path, query, Vec::new()).await
 }
 
 /// As [`get`], by POST: for what makes servers work.
@@ -22,10 +22,24 @@ pub(crate) async fn get(admin: &str, path: &str, query: &[(&str, String)]) -> Re
 /// # Errors
 /// As there.
 pub(crate) async fn post(admin: &str, path: &str, query: &[(&str, String)]) -> Result<Value> {
-    ask(Method::POST, admin, path, query).await
+    ask(Method::POST, admin, path, query, Vec::new()).await
 }
 
-async fn ask(method: Method, admin: &str, path: &str, query: &[(&str, String)]) -> Result<Value> {
+/// Posts a file, or a piece of one, which says itself what it is.
+///
+/// # Errors
+/// As there.
+pub(crate) async fn send(admin: &str, path: &str, file: Vec<u8>) -> Result<Value> {
+    ask(Method::POST, admin, path, &[], file).await
+}
+
+async fn ask(
+    method: Method,
+    admin: &str,
+    path: &str,
+    query: &[(&str, String)],
+    body: Vec<u8>,
+) -> Result<Value> {
     let url = format!("{}{path}", admin.trim_end_matches('/'));
     let mut url = reqwest::Url::parse(&url).with_context(|| format!("--admin {admin:?}"))?;
     if !query.is_empty() {
@@ -36,7 +50,11 @@ async fn ask(method: Method, admin: &str, path: &str, query: &[(&str, String)]) 
         .timeout(Duration::from_secs(300))
         .no_proxy()
         .build()?;
-    let mut answer = client.request(method, url).send().await.with_context(|| {
+    let mut request = client.request(method, url);
+    if !body.is_empty() {
+        request = request.header("content-type", "application/octet-stream");
+    }
+    let mut answer = request.body(body).send().await.with_context(|| {
         format!("nothing answers at {admin}; is `selvedge up` running, or --admin another address?")
     })?;
     let status = answer.status();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use selvedge_collector::{Collector, CollectorOptions, Counts, Listen, SinkError, SpanSink};
-use selvedge_repository::Repository;
+use selvedge_repository::{Repository, SpanTaker};
 use selvedge_spans::Span;
 
 use crate::base::port;
@@ -15,15 +15,15 @@ use crate::ports::Ports;
 /// A repository that takes spans.
 pub(crate) struct Collecting {
     collector: Collector,
-    repository: Arc<Repository>,
+    repository: Repository,
 }
 
-struct Keep(Arc<Repository>);
+struct Keep(SpanTaker);
 
 #[async_trait]
 impl SpanSink for Keep {
     async fn take(&self, spans: Vec<Span>) -> Result<(), SinkError> {
-        let taken = self.0.take_spans(spans).await;
+        let taken = self.0.take(spans).await;
         taken
             .map(|_| ())
             .map_err(|error| SinkError(error.to_string()))
@@ -37,7 +37,6 @@ impl Collecting {
         ephemeral: bool,
         repository: Repository,
     ) -> Result<Self> {
-        let repository = Arc::new(repository);
         let mut options = options.clone();
         for listen in [
             &mut options.otlp_grpc,
@@ -48,7 +47,7 @@ impl Collecting {
                 *address = port(*address, ephemeral);
             }
         }
-        let sink = Arc::new(Keep(Arc::clone(&repository)));
+        let sink = Arc::new(Keep(repository.span_taker()));
         let collector = Collector::start(options, sink).await.context("collector")?;
         Ok(Self {
             collector,
@@ -79,9 +78,6 @@ impl Collecting {
     /// Takes no more spans, then stops the repository.
     pub(crate) async fn stop(self) {
         self.collector.stop().await;
-        // A request that outlasted its grace still holds it; dropped, it stops as well.
-        if let Some(repository) = Arc::into_inner(self.repository) {
-            repository.stop().await;
-        }
+        self.repository.stop().await;
     }
 }

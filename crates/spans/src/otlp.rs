@@ -7,8 +7,10 @@
 mod json;
 mod names;
 mod protobuf;
+mod write;
 
 pub use json::from_json;
 pub use protobuf::from_protobuf;
+pub use write::to_json;
 
 pub(crate) use json::batch as json_batch;

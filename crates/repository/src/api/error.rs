@@ -57,12 +57,39 @@ impl ApiError {
         }
     }
 
+    /// What was sent is not taken; the message says what would be.
+    pub(crate) fn refused(status: StatusCode, code: &'static str, message: String) -> Self {
+        Self {
+            status,
+            code,
+            message,
+        }
+    }
+
     /// The path knows other methods.
     pub(crate) fn method_not_allowed() -> Self {
         Self {
             status: StatusCode::METHOD_NOT_ALLOWED,
             code: "method_not_allowed",
             message: "the query API only answers GET".to_owned(),
+        }
+    }
+
+    /// A key is missing or worth nothing.
+    pub(crate) fn unauthorized(message: &str) -> Self {
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            code: "unauthorized",
+            message: message.to_owned(),
+        }
+    }
+
+    /// The key is another's.
+    pub(crate) fn forbidden(message: &str) -> Self {
+        Self {
+            status: StatusCode::FORBIDDEN,
+            code: "forbidden",
+            message: message.to_owned(),
         }
     }
 

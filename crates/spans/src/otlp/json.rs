@@ -1,6 +1,4 @@
 //! OTLP as JSON: lower-camel names, ids in hex, 64-bit numbers as text or as numbers.
-//!
-//! Limit: the JSON parser may round a floating-point number of many digits in its last bit.
 
 use selvedge_entry::Text;
 use serde_json::Value as Json;

@@ -3,6 +3,7 @@
 mod bad_input;
 mod encode;
 mod observe;
+mod pieces;
 mod properties;
 mod real;
 mod state;
