@@ -5,9 +5,11 @@
 //! that line. Nothing here sleeps to synchronise, and nothing is retried.
 
 mod program;
+mod python;
 mod query;
 mod server;
 
-pub use program::{binary, run, selvedge};
+pub use program::{binary, example, run, selvedge};
+pub use python::{python, root};
 pub use query::Query;
 pub use server::{Server, Up};

@@ -34,6 +34,24 @@ pub fn binary() -> &'static Path {
     })
 }
 
+/// The built program of an example's package, which is built first.
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+pub fn example(package: &str, program: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("a root");
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--package", package, "--bin", program]);
+    let status = build.current_dir(root).status().expect("cargo runs");
+    assert!(status.success(), "{package} does not build");
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    target.join("debug").join(program)
+}
+
 /// A command of the program.
 #[must_use]
 pub fn selvedge(args: &[&str]) -> Command {
