@@ -14,10 +14,11 @@ pub mod reference;
 pub mod separate;
 pub mod soap;
 
-use crate::w3c::{FLAGS_KNOWN, TraceState, sv, trim};
+use crate::w3c::{FLAGS_KNOWN, StateText, TraceState, sv, trim};
+use crate::wire::{HeaderText, hex};
 use crate::{
-    IdentifierError, Interaction, RequestIdentifier, STACK_MAX, Shape, StackId, TraceParent,
-    TraceStateError,
+    IdentifierError, Interaction, Origin, RequestIdentifier, STACK_MAX, Shape, StackId,
+    TraceParent, TraceStateError,
 };
 
 /// Header of the request identifier.
@@ -116,8 +117,8 @@ pub fn extract_wrapped(
     continued: bool,
     shape: Shape,
 ) -> Extracted {
-    extract_by(headers, b3, continued, shape, |value| {
-        Ok((RequestIdentifier::parse(value)?, false))
+    extract_by(headers, b3, continued, shape, |value, id| {
+        id.read(value).map(|()| false)
     })
 }
 
@@ -130,7 +131,11 @@ pub fn extract_correcting(headers: Headers<'_>, continued: bool, shape: Shape) -
         b3::Headers::default(),
         continued,
         shape,
-        RequestIdentifier::parse_correcting,
+        |value, id| {
+            let corrected;
+            (*id, corrected) = RequestIdentifier::parse_correcting(value)?;
+            Ok(corrected)
+        },
     )
 }
 
@@ -139,7 +144,7 @@ fn extract_by(
     b3: b3::Headers<'_>,
     continued: bool,
     shape: Shape,
-    parse: impl Fn(&[u8]) -> Result<(RequestIdentifier, bool), IdentifierError>,
+    read: impl Fn(&[u8], &mut RequestIdentifier) -> Result<bool, IdentifierError>,
 ) -> Extracted {
     let mut out = Extracted {
         flags: FLAGS_OF_ROOT,
@@ -161,37 +166,39 @@ fn extract_by(
         return out;
     }
 
-    let native = match headers.request.map(|value| parse(trim(value))) {
-        Some(Ok((native, corrected))) => {
-            out.corrected = corrected;
-            Some(native)
+    let mut native = false;
+    if let Some(value) = headers.request {
+        // Read in its place: identifiers are big to move.
+        let id = RequestIdentifier::unfilled(Origin::PLACEHOLDER, 1);
+        match read(trim(value), out.identifier.insert(id)) {
+            Ok(corrected) => {
+                out.corrected = corrected;
+                native = true;
+            }
+            Err(fault) => {
+                out.native_fault = Some(fault);
+                out.identifier = None;
+            }
         }
-        Some(Err(fault)) => {
-            out.native_fault = Some(fault);
-            None
-        }
-        None => None,
-    };
+    }
     // The specification: without a valid traceparent, tracestate is not looked at.
     let state = traceparent.and(headers.tracestate).map(TraceState::parse);
     out.tracestate_fault = state == Some(None);
     let state = state.flatten().unwrap_or_default();
 
     match (native, parent) {
-        (Some(native), parent) => continue_native(&mut out, native, parent, &state),
-        (None, Some(parent)) => continue_parent(&mut out, parent, wrapped.before, &state, shape),
-        (None, None) => out.flags = out.b3.map_or(FLAGS_OF_ROOT, b3::Form::flags_of_root),
+        (true, parent) => continue_native(&mut out, parent, &state),
+        (false, Some(parent)) => continue_parent(&mut out, parent, wrapped.before, &state, shape),
+        (false, None) => out.flags = out.b3.map_or(FLAGS_OF_ROOT, b3::Form::flags_of_root),
     }
     out
 }
 
 /// The native identifier is there and whole.
-fn continue_native(
-    out: &mut Extracted,
-    native: RequestIdentifier,
-    parent: Option<TraceParent>,
-    state: &TraceState<'_>,
-) {
+fn continue_native(out: &mut Extracted, parent: Option<TraceParent>, state: &TraceState<'_>) {
+    let Some(native) = &out.identifier else {
+        return;
+    };
     let own = native.own();
     let same_origin = parent.filter(|p| p.origin == native.origin());
     if let Some(parent) = same_origin {
@@ -207,7 +214,6 @@ fn continue_native(
         out.disagree = parent.is_some();
         out.link = parent;
     }
-    out.identifier = Some(native);
 }
 
 /// Only Trace Context or B3 is there. `before`: the interaction before the parent's, which B3 may
@@ -222,54 +228,43 @@ fn continue_parent(
     out.flags = parent.flags;
     out.interaction = Some(parent.interaction);
     out.tracestate = state.passed_on();
-    let sv = match state.sv.map(|value| sv::parse(value, parent.origin)) {
-        Some(Ok(sv)) => Some(sv),
-        Some(Err(fault)) => {
-            out.sv_fault = Some(fault);
-            None
-        }
-        None => None,
-    };
-    out.identifier = sv
-        .and_then(|sv| {
-            // The member does not say its sender's k: at least what it holds.
-            let k = (sv.stack.len() as u8).max(shape.k.min(STACK_MAX as u8));
-            RequestIdentifier::from_parts(parent.origin, sv.depth, k, &sv.stack)
-        })
-        .map(|id| {
-            out.ignored_hop = !id.own().matches(&parent.interaction.into());
-            if out.ignored_hop {
-                id.advance(parent.interaction, shape)
-            } else {
-                id
-            }
-        })
-        .or_else(|| {
-            let k = shape.k.clamp(1, STACK_MAX as u8);
-            let own = StackId::of(parent.interaction, shape.width);
-            match before.map(|before| StackId::of(before, shape.width)) {
-                Some(before) if k > 1 => {
-                    RequestIdentifier::from_parts(parent.origin, 1, k, &[before, own])
+    let k = shape.k.clamp(1, STACK_MAX as u8);
+    if let Some(value) = state.sv {
+        let id = RequestIdentifier::unfilled(parent.origin, k);
+        let id = out.identifier.insert(id);
+        match sv::read(value, id) {
+            Ok(()) => {
+                out.ignored_hop = !id.own().matches(&parent.interaction.into());
+                if out.ignored_hop {
+                    *id = id.advance(parent.interaction, shape);
                 }
-                _ => RequestIdentifier::from_parts(parent.origin, 1, k, &[own]),
+                return;
             }
-        });
+            Err(fault) => out.sv_fault = Some(fault),
+        }
+    }
+    let own = StackId::of(parent.interaction, shape.width);
+    let stack = match before.map(|before| StackId::of(before, shape.width)) {
+        Some(before) if k > 1 => &[before, own][..],
+        _ => &[own],
+    };
+    out.identifier = RequestIdentifier::from_parts(parent.origin, 1, k, stack);
 }
 
 /// The header values of an outbound request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Injected {
     /// `selvedge-request`.
-    pub request: arrayvec::ArrayString<{ RequestIdentifier::TEXT_MAX }>,
+    pub request: HeaderText<{ RequestIdentifier::TEXT_MAX }>,
     /// `traceparent`.
-    pub traceparent: arrayvec::ArrayString<55>,
+    pub traceparent: HeaderText<55>,
     /// `tracestate`: our member first, then the others that came (at most 32 members).
-    pub tracestate: String,
+    pub tracestate: StateText,
 }
 
 /// Writes the headers of an outbound request whose identifier is `identifier` and whose whole
 /// interaction id is `interaction`, of which the identifier's own id is a prefix. `tracestate`:
-/// the other members, as [`extract`] gave them.
+/// the other members, as [`extract`] gave them. Allocates only where there are such.
 #[must_use]
 pub fn inject(
     identifier: &RequestIdentifier,
@@ -277,22 +272,37 @@ pub fn inject(
     flags: u8,
     tracestate: Option<&str>,
 ) -> Injected {
-    let parent = TraceParent {
-        origin: identifier.origin(),
-        interaction,
-        flags,
-    };
-    let own = sv::encode(identifier);
-    let others = tracestate.unwrap_or_default();
-    let mut members = String::with_capacity(own.len() + 1 + others.len());
-    members.push_str(&own);
-    if let Some(others) = TraceState::parse(others.as_bytes()).and_then(|s| s.passed_on()) {
-        members.push(',');
-        members.push_str(&others);
-    }
+    let TraceContext {
+        traceparent,
+        tracestate,
+    } = inject_trace_context(identifier, interaction, flags, tracestate);
     Injected {
         request: identifier.encode(),
-        traceparent: parent.text(),
-        tracestate: members,
+        traceparent,
+        tracestate,
+    }
+}
+
+/// W3C Trace Context of an outbound request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// `traceparent`.
+    pub traceparent: HeaderText<55>,
+    /// `tracestate`: our member first, then the others that came (at most 32 members).
+    pub tracestate: StateText,
+}
+
+/// As [`inject`], Trace Context alone: for a receiver that reads no more.
+#[must_use]
+pub fn inject_trace_context(
+    identifier: &RequestIdentifier,
+    interaction: Interaction,
+    flags: u8,
+    tracestate: Option<&str>,
+) -> TraceContext {
+    let origin = hex(identifier.origin().as_bytes());
+    TraceContext {
+        traceparent: TraceParent::text_of(&origin, interaction, flags),
+        tracestate: StateText::new(identifier, &origin, tracestate),
     }
 }

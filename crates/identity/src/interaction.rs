@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use arrayvec::ArrayVec;
-
 use crate::wire::bytes_id;
 
 bytes_id! {
@@ -40,6 +38,7 @@ impl StackId {
     }
 
     /// The first `width` bytes of `bytes`; the rest is ignored. `width` is 1 to 8.
+    #[inline]
     pub(crate) fn from_padded(bytes: [u8; 8], width: u8) -> Self {
         Self {
             bytes: masked(bytes, width),
@@ -47,13 +46,9 @@ impl StackId {
         }
     }
 
-    /// The known bytes, then zeros.
-    pub(crate) fn padded(&self) -> [u8; 8] {
-        self.bytes
-    }
-
     /// The id cut to `width` bytes (1 to 8; out of range is clamped).
     #[must_use]
+    #[inline]
     pub fn of(interaction: Interaction, width: u8) -> Self {
         let width = width.clamp(1, 8);
         Self {
@@ -64,6 +59,7 @@ impl StackId {
 
     /// The same id cut to at most `width` bytes.
     #[must_use]
+    #[inline]
     pub fn cut(self, width: u8) -> Self {
         let width = self.width.min(width.max(1));
         Self {
@@ -90,6 +86,7 @@ impl StackId {
 
     /// How many bytes are known.
     #[must_use]
+    #[inline]
     pub fn width(&self) -> u8 {
         self.width
     }
@@ -130,10 +127,8 @@ impl fmt::Debug for StackId {
 }
 
 /// The first `width` bytes (1 to 8), then zeros.
+#[inline]
 fn masked(bytes: [u8; 8], width: u8) -> [u8; 8] {
-    let mask = u64::MAX << (64 - 8 * u32::from(width));
-    (u64::from_be_bytes(bytes) & mask).to_be_bytes()
+    let mask = u64::MAX >> (64 - 8 * u32::from(width));
+    (u64::from_le_bytes(bytes) & mask).to_le_bytes()
 }
-
-/// A request stack: the newest ids, oldest first; the last is the request's own.
-pub(crate) type Stack = ArrayVec<StackId, { crate::STACK_MAX }>;

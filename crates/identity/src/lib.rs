@@ -20,6 +20,7 @@ mod position;
 mod request;
 mod server;
 mod session;
+mod stack;
 mod token;
 mod w3c;
 mod wire;
@@ -37,5 +38,5 @@ pub use request::{DEPTH_MAX, IdentifierError, RequestIdentifier, STACK_MAX, Shap
 pub use server::ServerName;
 pub use session::SessionId;
 pub use token::{SessionToken, TOKENS_MAX, TokenError, Union};
-pub use w3c::{TraceParent, TraceParentError, TraceState, TraceStateError};
-pub use wire::ParseIdError;
+pub use w3c::{StateText, TraceParent, TraceParentError, TraceState, TraceStateError};
+pub use wire::{HeaderText, ParseIdError};

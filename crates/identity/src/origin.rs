@@ -9,6 +9,9 @@ bytes_id! {
 }
 
 impl Origin {
+    /// One to be overwritten.
+    pub(crate) const PLACEHOLDER: Self = Self([1; 16]);
+
     /// Makes an origin: 48 bits of milliseconds since the Unix epoch, then 80 random bits. It
     /// carries no UUID version bits, which would break samplers that read its low half as a
     /// ratio.

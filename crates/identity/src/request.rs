@@ -11,10 +11,10 @@
 mod correct;
 mod text;
 
-use arrayvec::ArrayString;
 use thiserror::Error;
 
-use crate::interaction::Stack;
+use crate::stack::Stack;
+use crate::wire::HeaderText;
 use crate::{Interaction, Origin, StackId};
 
 /// The most ids that a stack can hold, whatever is configured.
@@ -47,10 +47,10 @@ impl Default for Shape {
 /// What a request says of its place in the call tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestIdentifier {
-    origin: Origin,
-    depth: u32,
-    k: u8,
-    stack: Stack,
+    pub(crate) origin: Origin,
+    pub(crate) depth: u32,
+    pub(crate) k: u8,
+    pub(crate) stack: Stack,
 }
 
 /// Why a text is not a request identifier.
@@ -87,6 +87,18 @@ impl RequestIdentifier {
         }
     }
 
+    /// One whose depth and stack are still to be filled in: in place, for a stack is big, and each
+    /// move of it costs as much as the rest. `k` is clamped.
+    #[inline]
+    pub(crate) fn unfilled(origin: Origin, k: u8) -> Self {
+        Self {
+            origin,
+            depth: 0,
+            k: k.clamp(1, STACK_MAX as u8),
+            stack: Stack::new_const(),
+        }
+    }
+
     /// Puts an identifier together from its parts; `None` if a part is out of range (empty or
     /// over-long stack, k of 0 or below the stack's length, depth over [`DEPTH_MAX`]).
     #[must_use]
@@ -112,24 +124,23 @@ impl RequestIdentifier {
     /// cannot be made up); wider ones are cut to it: a service under pressure for bytes gets what
     /// it asked for at once, and ids of different widths still match by prefix.
     #[must_use]
+    #[inline]
     pub fn advance(&self, own: Interaction, shape: Shape) -> Self {
-        let k = shape.k.clamp(1, STACK_MAX as u8);
-        let kept = self.stack.len().min(usize::from(k) - 1);
-        // Filled in place: a stack is big, and each move of it costs as much as the rest.
-        let mut next = Self {
-            origin: self.origin,
-            depth: self
-                .depth
-                .saturating_add(shape.depth_increment)
-                .min(DEPTH_MAX),
-            k,
-            stack: Stack::new(),
-        };
-        for id in &self.stack[self.stack.len() - kept..] {
-            next.stack.push(id.cut(shape.width));
-        }
-        next.stack.push(StackId::of(own, shape.width));
+        let mut next = Self::unfilled(self.origin, shape.k);
+        self.advance_to(own, shape, &mut next);
         next
+    }
+
+    fn advance_to(&self, own: Interaction, shape: Shape, next: &mut Self) {
+        let deeper = self.depth.saturating_add(shape.depth_increment);
+        next.depth = deeper.min(DEPTH_MAX);
+        let kept = self.stack.len().min(usize::from(next.k) - 1);
+        next.stack.extend(
+            self.stack[self.stack.len() - kept..]
+                .iter()
+                .map(|id| id.cut(shape.width)),
+        );
+        next.stack.push(StackId::of(own, shape.width));
     }
 
     /// The root request's id.
@@ -166,8 +177,18 @@ impl RequestIdentifier {
     ///
     /// # Errors
     /// See [`IdentifierError`].
+    #[inline]
     pub fn parse(value: &[u8]) -> Result<Self, IdentifierError> {
-        text::parse(value)
+        let mut id = Self::unfilled(Origin::PLACEHOLDER, 1);
+        id.read(value)?;
+        Ok(id)
+    }
+
+    /// As [`Self::parse`], in place of what was here: for who keeps it in a greater whole. After an
+    /// error it holds nothing of use.
+    #[inline]
+    pub(crate) fn read(&mut self, value: &[u8]) -> Result<(), IdentifierError> {
+        text::read(value, self)
     }
 
     /// As [`Self::parse`], but repairs one damaged character, and says whether one was (D1, by
@@ -183,7 +204,10 @@ impl RequestIdentifier {
 
     /// The value of the `selvedge-request` header, on the stack.
     #[must_use]
-    pub fn encode(&self) -> ArrayString<{ Self::TEXT_MAX }> {
-        text::encode(self)
+    #[inline]
+    pub fn encode(&self) -> HeaderText<{ Self::TEXT_MAX }> {
+        let mut out = HeaderText::new();
+        text::write(self, &mut out);
+        out
     }
 }

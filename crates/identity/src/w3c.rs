@@ -9,7 +9,7 @@ mod state;
 pub(crate) mod sv;
 
 pub use parent::{TraceParent, TraceParentError};
-pub use state::TraceState;
+pub use state::{StateText, TraceState};
 pub use sv::TraceStateError;
 
 /// The bits of the trace flags that we know: 0 sampled, 1 random. Others are not passed on, as

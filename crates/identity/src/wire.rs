@@ -4,11 +4,13 @@
 pub(crate) mod base64;
 pub(crate) mod check;
 mod hex;
+mod text;
 pub(crate) mod varint;
 
 use thiserror::Error;
 
-pub(crate) use hex::{hex_u64, parse_hex, parse_hex_u64, push_hex, write_hex};
+pub(crate) use hex::{hex, hex_u64, parse_hex, parse_hex_u64, push_hex, unhex};
+pub use text::HeaderText;
 
 /// A text that is not the identifier it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -304,7 +304,7 @@ proptest! {
     fn any_one_damaged_byte_of_an_sv_member_is_refused(calls in 0..20_u8, damage in 1..=255_u8) {
         let (id, own) = chain(calls, Shape::default());
         let out = carrier::inject(&id, own, 1, None);
-        let mut state = out.tracestate.clone().into_bytes();
+        let mut state = out.tracestate.as_bytes().to_vec();
         for at in 3..state.len() {
             state[at] ^= damage;
             let extracted = extract(Headers {

@@ -86,7 +86,7 @@ fn hop(traceparent: &str, tracestate: Option<&str>, own: Interaction, shape: Sha
         "own": own.to_string(),
         "ignored_hop": extracted.ignored_hop,
         "refused": extracted.sv_fault.map(|fault| fault.to_string()),
-        "sent": {"traceparent": sent.traceparent.as_str(), "tracestate": sent.tracestate},
+        "sent": {"traceparent": sent.traceparent.as_str(), "tracestate": sent.tracestate.as_str()},
     })
 }
 

@@ -75,7 +75,7 @@ impl Sending {
         let mut pairs = vec![
             (carrier::REQUEST, headers.request.to_string()),
             (carrier::TRACEPARENT, headers.traceparent.to_string()),
-            (carrier::TRACESTATE, headers.tracestate.clone()),
+            (carrier::TRACESTATE, headers.tracestate.to_string()),
             (carrier::CALLER, headers.caller.to_string()),
         ];
         let carried = headers.carried.clone();

@@ -9,12 +9,12 @@
 //! through once in 2^24, is now taken for another identifier about once in three thousand times.
 //! So it is off unless asked for, and two candidates are as bad as none.
 
-use super::{IdentifierError, RequestIdentifier, text};
+use super::{IdentifierError, RequestIdentifier};
 use crate::wire::{base64, check};
 
 /// Reads a text of which at most one character is damaged, and says whether one was.
 pub(super) fn parse(value: &[u8]) -> Result<(RequestIdentifier, bool), IdentifierError> {
-    match text::parse(value) {
+    match RequestIdentifier::parse(value) {
         Ok(identifier) => Ok((identifier, false)),
         Err(IdentifierError::Oversized) => Err(IdentifierError::Oversized),
         Err(fault) => only_candidate(value).map(|id| (id, true)).ok_or(fault),
@@ -75,7 +75,7 @@ struct Candidates {
 impl Candidates {
     fn try_with(&mut self, at: usize, character: u8) {
         let received = std::mem::replace(&mut self.text[at], character);
-        if let Ok(identifier) = text::parse(&self.text) {
+        if let Ok(identifier) = RequestIdentifier::parse(&self.text) {
             self.several |= self.found.is_some();
             self.found = Some(identifier);
         }

@@ -4,20 +4,15 @@
 //! texts can be compared and a damaged one is never taken for another. The check is tried before
 //! anything but the version is looked at.
 
-use arrayvec::ArrayString;
-
 use super::{DEPTH_MAX, IdentifierError, RequestIdentifier, STACK_MAX};
-use crate::interaction::Stack;
-use crate::wire::{base64, check, parse_hex, varint, write_hex};
-use crate::{Origin, StackId};
-
-/// Bytes of the longest stack, and room to read or write its last id as eight whole bytes.
-const STACK_ROOM: usize = STACK_MAX * 8 + 8;
+use crate::Origin;
+use crate::stack::{self, Stack, StackBytes};
+use crate::wire::{HeaderText, base64, check, hex, unhex, varint};
 
 /// The characters of an origin.
 const ORIGIN_LENGTH: usize = Origin::LENGTH * 2;
 
-pub(super) fn parse(value: &[u8]) -> Result<RequestIdentifier, IdentifierError> {
+pub(super) fn read(value: &[u8], id: &mut RequestIdentifier) -> Result<(), IdentifierError> {
     if value.len() > RequestIdentifier::TEXT_MAX {
         return Err(IdentifierError::Oversized);
     }
@@ -37,20 +32,8 @@ pub(super) fn parse(value: &[u8]) -> Result<RequestIdentifier, IdentifierError> 
     if end[1..] != check::check(body) {
         return Err(IdentifierError::Damaged);
     }
-    // Filled in place: a stack is big, and each move of it costs as much as the rest.
-    let mut id = RequestIdentifier {
-        origin: Origin::from_random([0; Origin::LENGTH]),
-        depth: 0,
-        k: 1,
-        stack: Stack::new(),
-    };
-    match body
-        .get(2..)
-        .and_then(|fields| read_fields(fields, &mut id))
-    {
-        Some(()) => Ok(id),
-        None => Err(IdentifierError::Malformed),
-    }
+    let fields = body.get(2..).ok_or(IdentifierError::Malformed)?;
+    read_fields(fields, id).ok_or(IdentifierError::Malformed)
 }
 
 /// Whether the text begins as an identifier of another version: a number and a dot.
@@ -67,8 +50,8 @@ fn read_fields(fields: &[u8], id: &mut RequestIdentifier) -> Option<()> {
     let (depth, digits) = varint::read_digits(rest)?;
     id.depth = depth;
     let rest = rest[digits..].strip_prefix(b".")?;
-    let (origin, rest) = rest.split_at_checked(ORIGIN_LENGTH)?;
-    id.origin = parse_origin(origin)?;
+    let (origin, rest) = rest.split_first_chunk::<ORIGIN_LENGTH>()?;
+    id.origin = Origin::from_bytes(unhex(origin)?)?;
     read_stack(widths, rest.strip_prefix(b".")?, &mut id.stack)?;
     (id.stack.len() <= usize::from(id.k) && depth <= DEPTH_MAX).then_some(())
 }
@@ -89,56 +72,51 @@ fn parse_k(text: &[u8]) -> Option<u8> {
     (usize::from(k) <= STACK_MAX).then_some(k)
 }
 
-fn parse_origin(text: &[u8]) -> Option<Origin> {
-    let mut bytes = [0; Origin::LENGTH];
-    parse_hex(text, &mut bytes)?;
-    Origin::from_bytes(bytes)
-}
-
 fn read_stack(widths: &[u8], text: &[u8], stack: &mut Stack) -> Option<()> {
-    let mut bytes = [0; STACK_ROOM];
-    // The room for a last whole id is not for the text: a longer one is refused here.
-    let length = base64::read(text, &mut bytes[..STACK_MAX * 8])?;
+    let bytes = StackBytes::read(text)?;
     if let &[width] = widths {
-        let width = parse_width(width)?;
-        if length == 0 || length % usize::from(width) != 0 {
-            return None;
-        }
-        let count = length / usize::from(width);
-        if count > STACK_MAX {
-            return None;
-        }
-        for index in 0..count {
-            stack.push(read_id(&bytes, index * usize::from(width), width)?);
-        }
-        return Some(());
+        return bytes.push_all(parse_width(width)?, stack);
     }
     if widths.iter().all(|width| *width == widths[0]) {
         return None;
     }
     let mut at = 0;
     for &width in widths {
-        let width = parse_width(width)?;
-        stack.push(read_id(&bytes, at, width)?);
-        at += usize::from(width);
+        at = bytes.push(at, parse_width(width)?, stack)?;
     }
-    (at == length).then_some(())
+    (at == bytes.length()).then_some(())
 }
 
 fn parse_width(digit: u8) -> Option<u8> {
     (b'1'..=b'8').contains(&digit).then(|| digit - b'0')
 }
 
-fn read_id(bytes: &[u8; STACK_ROOM], at: usize, width: u8) -> Option<StackId> {
-    let padded = bytes.get(at..)?.first_chunk()?;
-    Some(StackId::from_padded(*padded, width))
+pub(super) fn write(id: &RequestIdentifier, out: &mut HeaderText<{ RequestIdentifier::TEXT_MAX }>) {
+    let width = id.stack[0].width();
+    if id.k < 10 && id.depth < 32 && id.stack.iter().all(|i| i.width() == width) {
+        let depth = base64::digit(id.depth as u8);
+        out.put(&[
+            b'1',
+            b'.',
+            b'0' + width,
+            b'.',
+            b'0' + id.k,
+            b'.',
+            depth,
+            b'.',
+        ]);
+    } else {
+        put_widths_k_depth(id, out);
+    }
+    out.put(&hex::<16, ORIGIN_LENGTH>(id.origin.as_bytes()));
+    out.put(b".");
+    stack::put(out, &id.stack, 8);
+
+    let [a, b, c, d] = check::check(out.as_bytes());
+    out.put(&[b'.', a, b, c, d]);
 }
 
-pub(super) fn encode(id: &RequestIdentifier) -> ArrayString<{ RequestIdentifier::TEXT_MAX }> {
-    let mut out = Out {
-        bytes: [0; RequestIdentifier::TEXT_MAX],
-        length: 0,
-    };
+fn put_widths_k_depth<const N: usize>(id: &RequestIdentifier, out: &mut HeaderText<N>) {
     out.put(b"1.");
     let first = id.stack[0].width();
     if id.stack.iter().all(|i| i.width() == first) {
@@ -153,45 +131,6 @@ pub(super) fn encode(id: &RequestIdentifier) -> ArrayString<{ RequestIdentifier:
     } else {
         out.put(&[b'.', b'0' + id.k, b'.']);
     }
-    out.write(|room| varint::write_digits(room, id.depth));
+    varint::put_digits(out, id.depth);
     out.put(b".");
-    out.write(|room| write_hex(room, id.origin.as_bytes()));
-    out.put(b".");
-
-    let mut bytes = [0; STACK_ROOM];
-    let mut length = 0;
-    for i in &id.stack {
-        bytes[length..length + 8].copy_from_slice(&i.padded());
-        length += usize::from(i.width());
-    }
-    out.write(|room| base64::write(room, &bytes[..length]));
-
-    let check = check::check(&out.bytes[..out.length]);
-    out.put(b".");
-    out.put(&check);
-
-    let mut text = ArrayString::new();
-    if let Ok(valid) = std::str::from_utf8(&out.bytes[..out.length]) {
-        text.push_str(valid);
-    }
-    text
-}
-
-/// A text under construction. It holds ASCII only, and the longest identifier is shorter than it.
-/// Aligned, because the test for UTF-8 goes by words only then.
-#[repr(align(16))]
-struct Out {
-    bytes: [u8; RequestIdentifier::TEXT_MAX],
-    length: usize,
-}
-
-impl Out {
-    fn put(&mut self, part: &[u8]) {
-        self.bytes[self.length..self.length + part.len()].copy_from_slice(part);
-        self.length += part.len();
-    }
-
-    fn write(&mut self, part: impl FnOnce(&mut [u8]) -> usize) {
-        self.length += part(&mut self.bytes[self.length..]);
-    }
 }

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use arrayvec::ArrayString;
 use thiserror::Error;
 
 use super::FLAGS_KNOWN;
-use crate::wire::{parse_hex, push_hex};
+use crate::wire::{HeaderText, hex, unhex};
 use crate::{Interaction, Origin};
 
 /// A `traceparent` header: origin, the interaction of this hop, flags.
@@ -40,35 +39,52 @@ impl TraceParent {
     }
 
     fn read(value: &[u8]) -> Option<Self> {
-        let (known, more) = value.split_at_checked(LENGTH)?;
-        let [version, origin, interaction, flags] =
-            [&known[..2], &known[3..35], &known[36..52], &known[53..]];
-        if [known[2], known[35], known[52]] != *b"---" {
+        let (known, more) = value.split_first_chunk::<LENGTH>()?;
+        let (version, known) = known.split_first_chunk::<2>()?;
+        let (&[b'-'], known) = known.split_first_chunk()? else {
             return None;
-        }
-        let version = byte(version)?;
-        let whole = match version {
+        };
+        let (origin, known) = known.split_first_chunk::<32>()?;
+        let (&[b'-'], known) = known.split_first_chunk()? else {
+            return None;
+        };
+        let (interaction, known) = known.split_first_chunk::<16>()?;
+        let &[b'-', high, low] = known else {
+            return None;
+        };
+        let whole = match unhex::<1, 2>(version)?[0] {
             0 => more.is_empty(),
             0xff => false,
             _ => more.is_empty() || more[0] == b'-',
         };
         whole.then_some(Self {
-            origin: Origin::parse(origin).ok()?,
-            interaction: Interaction::parse(interaction).ok()?,
-            flags: byte(flags)? & FLAGS_KNOWN,
+            origin: Origin::from_bytes(unhex(origin)?)?,
+            interaction: Interaction::from_bytes(unhex(interaction)?)?,
+            flags: unhex::<1, 2>(&[high, low])?[0] & FLAGS_KNOWN,
         })
     }
 
     /// Its value in version 00, on the stack.
     #[must_use]
-    pub fn text(&self) -> ArrayString<LENGTH> {
-        let mut out = ArrayString::new();
-        out.push_str("00-");
-        push_hex(&mut out, self.origin.as_bytes());
-        out.push('-');
-        push_hex(&mut out, self.interaction.as_bytes());
-        out.push('-');
-        push_hex(&mut out, &[self.flags & FLAGS_KNOWN]);
+    pub fn text(&self) -> HeaderText<LENGTH> {
+        let origin = hex(self.origin.as_bytes());
+        Self::text_of(&origin, self.interaction, self.flags)
+    }
+
+    /// As [`Self::text`], of an origin that is text already.
+    #[inline]
+    pub(crate) fn text_of(
+        origin: &[u8; 32],
+        interaction: Interaction,
+        flags: u8,
+    ) -> HeaderText<LENGTH> {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        text[3..35].copy_from_slice(origin);
+        text[36..52].copy_from_slice(&hex::<8, 16>(interaction.as_bytes()));
+        // Of the flags only the lowest two are ever sent.
+        text[54] = b'0' + (flags & FLAGS_KNOWN);
+        let mut out = HeaderText::new();
+        out.put(&text);
         out
     }
 }
@@ -77,10 +93,4 @@ impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text())
     }
-}
-
-fn byte(text: &[u8]) -> Option<u8> {
-    let mut out = [0];
-    parse_hex(text, &mut out)?;
-    Some(out[0])
 }

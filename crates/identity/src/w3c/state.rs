@@ -5,9 +5,14 @@
 //! grammar is dropped whole, while `traceparent` is still used. Keys are those of level 1, and
 //! may begin with a digit as level 2 allows. Of members with one key the first stays.
 
+use std::fmt;
+use std::ops::Deref;
+
 use smallvec::SmallVec;
 
-use super::trim;
+use super::{sv, trim};
+use crate::RequestIdentifier;
+use crate::wire::HeaderText;
 
 /// The most members that a list may have; empty ones do not count.
 pub(crate) const MEMBERS_MAX: usize = 32;
@@ -37,6 +42,11 @@ impl<'a> TraceState<'a> {
     #[must_use]
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let mut state = Self::default();
+        // Nearly always ours stands alone.
+        if let Some(own) = value.strip_prefix(b"sv=").filter(|own| is_value(own)) {
+            state.sv = Some(own);
+            return Some(state);
+        }
         let members = value
             .split(|&b| b == b',')
             .map(trim)
@@ -67,13 +77,22 @@ impl<'a> TraceState<'a> {
     /// if none is left.
     #[must_use]
     pub fn passed_on(&self) -> Option<String> {
+        if self.others.is_empty() {
+            return None;
+        }
+        let members = self.fitting();
+        (!members.is_empty()).then(|| members.join(","))
+    }
+
+    /// The members that are passed on.
+    pub(crate) fn fitting(&self) -> SmallVec<[&'a str; 4]> {
         let mut members = self.others.clone();
         members.truncate(MEMBERS_MAX - 1);
         while length(&members) > PASSED_ON_LENGTH {
             let long = members.iter().rposition(|m| m.len() > LONG_MEMBER);
             members.remove(long.unwrap_or(members.len() - 1));
         }
-        (!members.is_empty()).then(|| members.join(","))
+        members
     }
 }
 
@@ -102,11 +121,92 @@ fn is_key(key: &[u8]) -> bool {
     }
 }
 
-/// 1 to 256 printable characters without comma and equals sign. (The last is no space: the
-/// member was trimmed.)
+/// 1 to 256 printable characters without comma and equals sign, the last no space.
 fn is_value(value: &[u8]) -> bool {
+    let wrong = |b: u8| !matches!(b, b' '..=b'~') | (b == b',') | (b == b'=');
+    // Without a way out at the first one: so it is done by vectors.
     (1..=256).contains(&value.len())
-        && value
-            .iter()
-            .all(|b| matches!(b, b' '..=b'~') && !b",=".contains(b))
+        && !value.iter().fold(false, |any, &b| any | wrong(b))
+        && value.last() != Some(&b' ')
+}
+
+/// The value of a `tracestate` header that is sent.
+#[derive(Clone)]
+pub struct StateText {
+    own: HeaderText<{ sv::MEMBER_MAX }>,
+    /// Our member and the others, where there are others.
+    all: Option<String>,
+}
+
+impl StateText {
+    /// Our member first, then those of the others that are passed on. `origin`: the identifier's,
+    /// as text.
+    #[inline]
+    pub(crate) fn new(id: &RequestIdentifier, origin: &[u8; 32], others: Option<&str>) -> Self {
+        let mut own = HeaderText::new();
+        sv::put(&mut own, id, origin);
+        let all = others.and_then(|others| with_others(&own, others));
+        Self { own, all }
+    }
+
+    /// Its bytes.
+    #[must_use]
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.all {
+            Some(all) => all.as_bytes(),
+            None => self.own.as_bytes(),
+        }
+    }
+
+    /// Its characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.all.as_deref().unwrap_or_else(|| self.own.as_str())
+    }
+}
+
+fn with_others(own: &str, others: &str) -> Option<String> {
+    let state = TraceState::parse(others.as_bytes())?;
+    let mut all = String::with_capacity(own.len() + 1 + others.len());
+    all.push_str(own);
+    for member in state.fitting() {
+        all.push(',');
+        all.push_str(member);
+    }
+    Some(all)
+}
+
+impl PartialEq for StateText {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for StateText {}
+
+impl Deref for StateText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl AsRef<[u8]> for StateText {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl fmt::Display for StateText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self)
+    }
+}
+
+impl fmt::Debug for StateText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
 }

@@ -1,13 +1,16 @@
 //! URL-safe base64 without padding (RFC 4648 section 5), the strict way: unused bits of the last
 //! character must be zero, so that bytes have one text only.
 //!
-//! Own code, because it must write into a caller's buffer without allocating and its alphabet
+//! By tables: measured against arithmetic on vectors, which is no faster where a machine's oldest
+//! instructions must do. Own code, because it must write into a caller's buffer without allocating and its alphabet
 //! also serves for numbers ([`super::varint`]) and key ids. No `=` ever: W3C Trace Context
 //! forbids it in a member's value.
 
+use super::HeaderText;
+
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// Above every digit's value, so that one test after a loop finds a wrong byte anywhere in it.
+/// Above every digit's value.
 const BAD: u8 = 0x80;
 
 const VALUES: [u8; 256] = {
@@ -45,83 +48,129 @@ pub(crate) const fn decoded_length(characters: usize) -> Option<usize> {
     }
 }
 
+/// What the four characters of a group add to its 24 bits; of what is no digit, [`WRONG`].
+const IN_GROUP: [[u32; 256]; 4] = {
+    let mut in_group = [[WRONG; 256]; 4];
+    let mut digit = 0;
+    while digit < 64 {
+        let mut place = 0;
+        while place < 4 {
+            in_group[place][ALPHABET[digit] as usize] = (digit as u32) << (18 - 6 * place);
+            place += 1;
+        }
+        digit += 1;
+    }
+    in_group
+};
+
+/// Above every group's 24 bits, so that one test after a loop finds a wrong byte anywhere in it.
+const WRONG: u32 = 1 << 24;
+
+/// The four characters of the lowest 24 bits.
+#[inline]
+fn quad(bits: u32) -> [u8; 4] {
+    [18, 12, 6, 0].map(|shift| digit((bits >> shift) as u8))
+}
+
+/// The bits of three bytes.
+#[inline]
+fn group(bytes: [u8; 3]) -> u32 {
+    let [first, second, third] = bytes;
+    u32::from_be_bytes([0, first, second, third])
+}
+
+/// The 24 bits of four characters, or with [`WRONG`].
+#[inline]
+fn bits(quad: [u8; 4]) -> u32 {
+    let [a, b, c, d] = quad.map(usize::from);
+    IN_GROUP[0][a] | IN_GROUP[1][b] | IN_GROUP[2][c] | IN_GROUP[3][d]
+}
+
 /// Writes `bytes` to the start of `out`, which has room for them, and returns how many
 /// characters that were.
+#[inline]
 pub(crate) fn write(out: &mut [u8], bytes: &[u8]) -> usize {
-    let mut groups = bytes.chunks_exact(3);
-    let mut quads = out.chunks_exact_mut(4);
-    // `by_ref` on the groups first: `zip` asks them first, so no quad is lost at their end.
-    for (group, quad) in groups.by_ref().zip(quads.by_ref()) {
-        quad.copy_from_slice(&[
-            digit(group[0] >> 2),
-            digit((group[0] << 4) | (group[1] >> 4)),
-            digit((group[1] << 2) | (group[2] >> 6)),
-            digit(group[2]),
-        ]);
+    let length = encoded_length(bytes.len());
+    let (groups, rest) = bytes.as_chunks();
+    let (quads, last) = out[..length].as_chunks_mut();
+    for (quad, group) in quads.iter_mut().zip(groups) {
+        *quad = self::quad(self::group(*group));
     }
-    let at = bytes.len() / 3 * 4;
-    match *groups.remainder() {
-        [first] => {
-            out[at] = digit(first >> 2);
-            out[at + 1] = digit(first << 4);
-        }
-        [first, second] => {
-            out[at] = digit(first >> 2);
-            out[at + 1] = digit((first << 4) | (second >> 4));
-            out[at + 2] = digit(second << 2);
-        }
-        _ => {}
+    if !rest.is_empty() {
+        let mut bytes = [0; 3];
+        bytes[..rest.len()].copy_from_slice(rest);
+        last.copy_from_slice(&quad(group(bytes))[..rest.len() + 1]);
     }
-    encoded_length(bytes.len())
+    length
+}
+
+/// Writes bits, whole bytes of them, to the end of a text.
+#[derive(Default)]
+pub(crate) struct Writer {
+    /// The last bits that came; of those, [`Self::held`] are not written yet.
+    bits: u64,
+    /// Always below 24.
+    held: u32,
+}
+
+impl Writer {
+    /// Appends the lowest `count` of `bits`: at most 32, and above them zeros.
+    #[inline]
+    pub(crate) fn put<const N: usize>(&mut self, out: &mut HeaderText<N>, bits: u64, count: u32) {
+        self.bits = (self.bits << count) | bits;
+        self.held += count;
+        while self.held >= 24 {
+            self.held -= 24;
+            out.put(&quad((self.bits >> self.held) as u32));
+        }
+    }
+
+    /// Writes what is left.
+    #[inline]
+    pub(crate) fn end<const N: usize>(self, out: &mut HeaderText<N>) {
+        let quad = quad((self.bits << (24 - self.held)) as u32);
+        match self.held {
+            8 => out.put(&quad[..2]),
+            16 => out.put(&quad[..3]),
+            _ => {}
+        }
+    }
 }
 
 /// Appends `bytes` to a string.
 pub(crate) fn push(out: &mut String, bytes: &[u8]) {
-    for group in bytes.chunks(3) {
-        let mut quad = [0; 4];
-        let length = write(&mut quad, group);
-        out.extend(quad[..length].iter().map(|&c| char::from(c)));
+    for part in bytes.chunks(24) {
+        let mut text = [0; 32];
+        let length = write(&mut text, part);
+        // ASCII: the fallback is never taken.
+        out.push_str(std::str::from_utf8(&text[..length]).unwrap_or_default());
     }
 }
 
 /// Reads `text` into the start of `out` and returns how many bytes that were; `None` if the text
 /// is not the one text of some bytes, or `out` is too small.
+#[inline]
 pub(crate) fn read(text: &[u8], out: &mut [u8]) -> Option<usize> {
     let length = decoded_length(text.len())?;
-    let out = out.get_mut(..length)?;
-    let value = |character: u8| VALUES[usize::from(character)];
+    let (groups, last) = out.get_mut(..length)?.as_chunks_mut();
+    let (quads, rest) = text.as_chunks();
     let mut seen = 0;
-    let mut quads = text.chunks_exact(4);
-    let mut groups = out.chunks_exact_mut(3);
-    for (quad, group) in quads.by_ref().zip(groups.by_ref()) {
-        let [a, b, c, d] = [
-            value(quad[0]),
-            value(quad[1]),
-            value(quad[2]),
-            value(quad[3]),
-        ];
-        seen |= a | b | c | d;
-        group[0] = (a << 2) | (b >> 4);
-        group[1] = (b << 4) | (c >> 2);
-        group[2] = (c << 6) | d;
+    for (group, quad) in groups.iter_mut().zip(quads) {
+        let bits = bits(*quad);
+        seen |= bits;
+        let [_, first, second, third] = bits.to_be_bytes();
+        *group = [first, second, third];
     }
-    let unused = match (quads.remainder(), groups.into_remainder()) {
-        (&[a, b], [first]) => {
-            let (a, b) = (value(a), value(b));
-            seen |= a | b;
-            *first = (a << 2) | (b >> 4);
-            b & 0b1111
-        }
-        (&[a, b, c], [first, second]) => {
-            let (a, b, c) = (value(a), value(b), value(c));
-            seen |= a | b | c;
-            *first = (a << 2) | (b >> 4);
-            *second = (b << 4) | (c >> 2);
-            c & 0b11
-        }
-        _ => 0,
-    };
-    (seen & BAD == 0 && unused == 0).then_some(length)
+    if !rest.is_empty() {
+        let mut quad = [digit(0); 4];
+        quad[..rest.len()].copy_from_slice(rest);
+        let bits = bits(quad);
+        let bytes = &bits.to_be_bytes()[1..];
+        last.copy_from_slice(&bytes[..last.len()]);
+        // The unused bits of the last character are the first of the next byte.
+        seen |= bits | (u32::from(bytes[last.len()]) << 24);
+    }
+    (seen < WRONG).then_some(length)
 }
 
 #[cfg(test)]

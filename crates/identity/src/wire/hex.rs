@@ -1,6 +1,8 @@
 //! Lower-case hex, as identifiers are shown and as W3C Trace Context writes them.
 //!
-//! Upper case is refused: an identifier has one text only, so texts can be compared.
+//! Upper case is refused: an identifier has one text only, so texts can be compared. Written by a
+//! table of pairs; read by arithmetic on the whole text at once, which the compiler does by
+//! vectors. (Measured, 16 bytes: written 3 ns by table, 4 by vectors; read 11 and 4.)
 
 use arrayvec::ArrayString;
 
@@ -17,35 +19,53 @@ const PAIRS: [[u8; 2]; 256] = {
     pairs
 };
 
-/// The value of each byte as a digit, or `BAD`.
-const VALUES: [u8; 256] = {
-    let mut values = [BAD; 256];
-    let mut digit = 0;
-    while digit < 16 {
-        values[DIGITS[digit] as usize] = digit as u8;
-        digit += 1;
+/// `bytes` in lower-case hex. `TEXT` is twice `BYTES`.
+#[inline]
+pub(crate) fn hex<const BYTES: usize, const TEXT: usize>(bytes: &[u8; BYTES]) -> [u8; TEXT] {
+    const { assert!(TEXT == BYTES * 2) };
+    let mut out = [0; TEXT];
+    for at in 0..BYTES {
+        [out[2 * at], out[2 * at + 1]] = PAIRS[usize::from(bytes[at])];
     }
-    values
-};
+    out
+}
 
-/// Above every digit's value, so that one test after a loop finds a wrong byte anywhere in it.
-const BAD: u8 = 0x80;
+/// The value of a digit; of what is none, a value over 15.
+#[inline]
+fn value(digit: u8) -> u8 {
+    let number = digit.wrapping_sub(b'0');
+    let letter = digit.wrapping_sub(b'a');
+    let letter = if letter < 6 { letter + 10 } else { 0x80 };
+    if number < 10 { number } else { letter }
+}
+
+/// The bytes of lower-case hex. `TEXT` is twice `BYTES`.
+#[inline]
+pub(crate) fn unhex<const BYTES: usize, const TEXT: usize>(
+    text: &[u8; TEXT],
+) -> Option<[u8; BYTES]> {
+    const { assert!(TEXT == BYTES * 2) };
+    let mut values = *text;
+    let mut seen = 0;
+    // A loop of its own: the two together are not done by vectors.
+    for digit in &mut values {
+        *digit = value(*digit);
+        seen |= *digit;
+    }
+    let mut out = [0; BYTES];
+    for at in 0..BYTES {
+        out[at] = (values[2 * at] << 4) | values[2 * at + 1];
+    }
+    (seen < 16).then_some(out)
+}
 
 /// Appends `bytes` in lower-case hex. The caller has sized the string.
 pub(crate) fn push_hex<const N: usize>(out: &mut ArrayString<N>, bytes: &[u8]) {
-    for byte in bytes {
-        out.push(DIGITS[usize::from(byte >> 4)] as char);
-        out.push(DIGITS[usize::from(byte & 15)] as char);
+    for &byte in bytes {
+        let [high, low] = PAIRS[usize::from(byte)];
+        out.push(char::from(high));
+        out.push(char::from(low));
     }
-}
-
-/// Writes `bytes` in lower-case hex to the start of `out`, which has room for them, and returns
-/// how many characters that were.
-pub(crate) fn write_hex(out: &mut [u8], bytes: &[u8]) -> usize {
-    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
-        pair.copy_from_slice(&PAIRS[usize::from(*byte)]);
-    }
-    bytes.len() * 2
 }
 
 /// Reads exactly `out.len()` bytes of lower-case hex.
@@ -54,12 +74,12 @@ pub(crate) fn parse_hex(text: &[u8], out: &mut [u8]) -> Option<()> {
         return None;
     }
     let mut seen = 0;
-    for (pair, byte) in text.chunks_exact(2).zip(out) {
-        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+    for (pair, byte) in text.as_chunks::<2>().0.iter().zip(out) {
+        let (high, low) = (value(pair[0]), value(pair[1]));
         seen |= high | low;
         *byte = (high << 4) | low;
     }
-    (seen & BAD == 0).then_some(())
+    (seen < 16).then_some(())
 }
 
 pub(crate) fn hex_u64(value: u64) -> ArrayString<16> {
@@ -69,9 +89,10 @@ pub(crate) fn hex_u64(value: u64) -> ArrayString<16> {
 }
 
 pub(crate) fn parse_hex_u64(text: &[u8]) -> Option<u64> {
-    let mut bytes = [0; 8];
-    parse_hex(text, &mut bytes)?;
-    Some(u64::from_be_bytes(bytes))
+    text.try_into()
+        .ok()
+        .and_then(unhex::<8, 16>)
+        .map(u64::from_be_bytes)
 }
 
 #[cfg(test)]
@@ -79,12 +100,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_but_the_sixteen_digits_is_refused() {
+    fn every_byte_but_the_sixteen_digits_is_refused_at_every_place() {
         for byte in 0..=255_u8 {
-            let mut out = [0];
-            let digit = byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-            assert_eq!(parse_hex(&[b'0', byte], &mut out).is_some(), digit);
-            assert_eq!(parse_hex(&[byte, b'0'], &mut out).is_some(), digit);
+            let digit = char::from(byte)
+                .to_digit(16)
+                .filter(|_| !byte.is_ascii_uppercase());
+            for at in 0..16 {
+                let mut text = *b"0123456789abcdef";
+                text[at] = byte;
+                let read = parse_hex_u64(&text);
+                let expected = digit.map(|digit| {
+                    let shift = 60 - 4 * at;
+                    0x0123_4567_89ab_cdef & !(15 << shift) | u64::from(digit) << shift
+                });
+                assert_eq!(read, expected, "{byte:#x} at {at}");
+            }
+            let read = unhex(&[b'7', byte]);
+            assert_eq!(read, digit.map(|digit| [0x70 + digit as u8]));
+        }
+    }
+
+    #[test]
+    fn bytes_are_written_as_the_standard_library_writes_them() {
+        for byte in 0..=255_u8 {
+            let mut out = ArrayString::<10>::new();
+            push_hex(&mut out, &[byte, byte ^ 0x5a, 1, 2, byte]);
+            let expected = format!("{byte:02x}{:02x}0102{byte:02x}", byte ^ 0x5a);
+            assert_eq!(out.as_str(), expected);
+            let mut back = [0; 5];
+            assert_eq!(parse_hex(out.as_bytes(), &mut back), Some(()));
+            assert_eq!(back, [byte, byte ^ 0x5a, 1, 2, byte]);
         }
     }
 
@@ -92,6 +137,7 @@ mod tests {
     fn a_text_of_another_length_is_refused() {
         assert_eq!(parse_hex_u64(b"0123456789abcde"), None);
         assert_eq!(parse_hex_u64(b"0123456789abcdef0"), None);
+        assert_eq!(parse_hex(b"000", &mut [0; 1]), None);
         assert_eq!(
             parse_hex_u64(b"0123456789abcdef"),
             Some(0x0123_4567_89ab_cdef)

@@ -4,7 +4,7 @@
 //! Both put the least significant group first, mark every group but the last by its top bit, and
 //! have one form only for a number: no needless zero groups at the end.
 
-use super::base64;
+use super::{HeaderText, base64};
 
 /// Bits of a number in one base64 digit; the sixth says that another digit follows.
 const DIGIT_BITS: u32 = 5;
@@ -29,6 +29,18 @@ pub(crate) fn write_digits(out: &mut [u8], mut number: u32) -> usize {
         if number == 0 {
             return at;
         }
+    }
+}
+
+/// As [`write_digits`], to the end of `out`.
+#[inline]
+pub(crate) fn put_digits<const N: usize>(out: &mut HeaderText<N>, number: u32) {
+    if number >> DIGIT_BITS == 0 {
+        out.put(&[base64::digit(number as u8)]);
+    } else {
+        let mut digits = [0; DIGITS_MAX];
+        let length = write_digits(&mut digits, number);
+        out.put(&digits[..length]);
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrayvec::ArrayString;
 use selvedge_entry::{Call, Direction, Fields, Opening, Record, Text};
 use selvedge_identity::carrier::{self, Injected};
-use selvedge_identity::{Interaction, RequestIdentifier, SessionToken};
+use selvedge_identity::{HeaderText, Interaction, RequestIdentifier, SessionToken, StateText};
 
 use super::actions::Begin;
 use super::{End, Inner, Stage};
@@ -31,11 +30,11 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub struct OutboundHeaders {
     /// `selvedge-request`.
-    pub request: ArrayString<{ RequestIdentifier::TEXT_MAX }>,
+    pub request: HeaderText<{ RequestIdentifier::TEXT_MAX }>,
     /// `traceparent`.
-    pub traceparent: ArrayString<55>,
+    pub traceparent: HeaderText<55>,
     /// `tracestate`.
-    pub tracestate: String,
+    pub tracestate: StateText,
     /// `selvedge-caller`.
     pub caller: Text,
     /// `selvedge-carried`, where there is a session.

@@ -145,7 +145,7 @@ impl Channels {
         let mut headers = json!({
             carrier::REQUEST: own.request.as_str(),
             carrier::TRACEPARENT: own.traceparent.as_str(),
-            carrier::TRACESTATE: own.tracestate,
+            carrier::TRACESTATE: own.tracestate.as_str(),
             carrier::CALLER: &*own.caller,
         });
         if let Some(carried) = own.carried {

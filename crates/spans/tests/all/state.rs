@@ -36,7 +36,7 @@ fn chain(length: u64, ignoring: &[u64]) -> Vec<Span> {
                 None => alone().expect("a good identifier"),
             };
             let injected = carrier::inject(&next, own, 1, Some("other=1"));
-            received = Some(injected.tracestate);
+            received = Some(injected.tracestate.to_string());
             identifier = Some(next);
         }
     }
