@@ -1,7 +1,9 @@
 //! Tests of the real program. One binary, so that they link once.
 
+mod agents;
 mod balance;
 mod bodies;
+mod carriers;
 mod diagnosis;
 mod disk;
 mod fabric;
@@ -9,7 +11,9 @@ mod import;
 mod network;
 mod ordering;
 mod processes;
+mod propagator;
 mod python;
 mod refusals;
+mod thresholds;
 mod viewers;
 mod visit;

@@ -91,6 +91,11 @@ impl Fleet {
         Server::start(command, self.folder.path())
     }
 
+    /// Where its processes keep their data.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Kills one of the services behind an order.
     pub(crate) fn kill(&mut self, service: &str) {
         let mut services = self.services.iter_mut();
