@@ -13,7 +13,7 @@ use std::fmt;
 use selvedge_entry::Text;
 
 use crate::Value;
-use crate::packed::{Reader, put_number, put_text};
+use crate::packed::{Reader, put_number, put_sized, put_text};
 use crate::stored::{Damaged, Read};
 use crate::value::NESTING_MAX;
 
@@ -275,8 +275,7 @@ pub(crate) fn put_double(out: &mut Vec<u8>, bits: u64) {
 
 pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(tag::BYTES);
-    put_number(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
+    put_sized(out, bytes);
 }
 
 impl Reader<'_> {

@@ -109,6 +109,17 @@ impl Intake {
         }
     }
 
+    /// Gives the spans from number `first` on the scope of a maker.
+    pub(crate) fn set_scope(&mut self, first: usize, maker: &Maker) {
+        if let Err(reason) = maker.fit {
+            let refused = self.spans.drain(first..).count() as u64;
+            *self.refused.entry(reason).or_default() += refused;
+        }
+        for span in &mut self.spans[first..] {
+            span.scope = maker.scope.clone();
+        }
+    }
+
     /// Takes a span that was read, if nothing about it is wrong.
     pub(crate) fn take(&mut self, read: Result<Span, Refusal>) {
         match read.and_then(checked) {

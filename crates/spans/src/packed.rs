@@ -10,6 +10,7 @@ use selvedge_entry::Text;
 use crate::stored::{Damaged, Read};
 
 /// Seven bits a byte, lowest first.
+#[inline]
 pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
@@ -18,9 +19,16 @@ pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
+#[inline]
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_number(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
+    put_sized(out, text.as_bytes());
+}
+
+/// Bytes behind their length.
+#[inline]
+pub(crate) fn put_sized(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_number(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
 }
 
 pub(crate) fn put_optional(out: &mut Vec<u8>, text: Option<&Text>) {

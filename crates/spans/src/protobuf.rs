@@ -29,64 +29,76 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field's number and value; `None` at the message's end.
-    #[inline]
+    // In line wherever it is used: handed over in memory, a field would cost as much again.
+    #[inline(always)]
     pub(crate) fn next(&mut self) -> Result<Option<(u32, Field<'a>)>, Broken> {
         if self.rest.is_empty() {
             return Ok(None);
         }
         let key = self.varint()?;
-        let number = u32::try_from(key >> 3).map_err(|_| Broken)?;
-        if !(1..1 << 29).contains(&number) {
+        let number = (key >> 3) as u32;
+        if !(8..1 << 32).contains(&key) {
             return Err(Broken);
         }
         let value = match key & 7 {
-            0 => Field::Varint(self.varint()?),
-            1 => Field::Fixed64(u64::from_le_bytes(self.array()?)),
             2 => {
                 let length = usize::try_from(self.varint()?).map_err(|_| Broken)?;
                 Field::Bytes(self.take(length)?)
             }
+            0 => Field::Varint(self.varint()?),
+            1 => Field::Fixed64(u64::from_le_bytes(self.array()?)),
             5 => Field::Fixed32(u32::from_le_bytes(self.array()?)),
             _ => return Err(Broken),
         };
         Ok(Some((number, value)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Result<u64, Broken> {
         match self.rest {
             [byte @ 0..0x80, rest @ ..] => {
                 self.rest = rest;
                 Ok(u64::from(*byte))
             }
-            _ => self.long_varint(),
+            [low, high @ 0..0x80, rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(*low & 0x7f) | u64::from(*high) << 7)
+            }
+            _ => {
+                let (value, length) = long_varint(self.rest)?;
+                self.rest = &self.rest[length..];
+                Ok(value)
+            }
         }
     }
 
-    fn long_varint(&mut self) -> Result<u64, Broken> {
-        let mut value = 0;
-        for (n, byte) in self.rest.iter().take(10).enumerate() {
-            if n == 9 && *byte > 1 {
-                return Err(Broken);
-            }
-            value |= u64::from(byte & 0x7f) << (7 * n);
-            if byte & 0x80 == 0 {
-                self.rest = &self.rest[n + 1..];
-                return Ok(value);
-            }
-        }
-        Err(Broken)
-    }
-
+    #[inline(always)]
     fn take(&mut self, length: usize) -> Result<&'a [u8], Broken> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(Broken)?;
         self.rest = rest;
         Ok(taken)
     }
 
+    #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Broken> {
-        self.take(N)?.try_into().map_err(|_| Broken)
+        let (array, rest) = self.rest.split_first_chunk().ok_or(Broken)?;
+        self.rest = rest;
+        Ok(*array)
     }
+}
+
+fn long_varint(bytes: &[u8]) -> Result<(u64, usize), Broken> {
+    let mut value = 0;
+    for (n, byte) in bytes.iter().take(10).enumerate() {
+        if n == 9 && *byte > 1 {
+            return Err(Broken);
+        }
+        value |= u64::from(byte & 0x7f) << (7 * n);
+        if byte & 0x80 == 0 {
+            return Ok((value, n + 1));
+        }
+    }
+    Err(Broken)
 }
 
 impl<'a> Field<'a> {

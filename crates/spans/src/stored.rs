@@ -70,11 +70,11 @@ impl StoredSpans {
         let out = &mut stored.contexts;
         put_number(out, resources.all.len() as u64);
         for resource in resources.all {
-            put_sized(out, |out| put_resource(out, resource));
+            put_part(out, |out| put_resource(out, resource));
         }
         put_number(out, scopes.all.len() as u64);
         for scope in scopes.all {
-            put_sized(out, |out| put_scope(out, scope));
+            put_part(out, |out| put_scope(out, scope));
         }
         stored
     }
@@ -368,7 +368,7 @@ fn digest(bytes: &[u8]) -> u64 {
         })
 }
 
-fn put_sized(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
+fn put_part(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
     let mut part = Vec::new();
     put(&mut part);
     put_number(out, part.len() as u64);

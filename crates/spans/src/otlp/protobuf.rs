@@ -5,12 +5,11 @@
 //! one allocation, for its attributes.
 
 use selvedge_entry::Text;
-use selvedge_identity::{Interaction, Origin};
 
 use super::names::Names;
 use crate::attributes::{Attributes, put_bool, put_bytes, put_double, put_int, tag};
 use crate::intake::{self, Intake, Maker, Refusal, SpanError, check_length};
-use crate::packed::{put_number, put_text};
+use crate::packed::{put_number, put_sized, put_text};
 use crate::protobuf::{Broken, Field, Fields};
 use crate::span::{Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode};
 use crate::value::NESTING_MAX;
@@ -99,24 +98,29 @@ impl Reader {
         Ok(())
     }
 
-    fn scope_spans(&mut self, message: Fields<'_>, maker: &Maker) -> Result<(), Broken> {
+    /// What is said of the scope may lie behind its spans, as its schema does by its number. A walk
+    /// ahead for it would fetch a batch's memory twice, so such spans are given their scope later.
+    fn scope_spans(&mut self, mut fields: Fields<'_>, maker: &Maker) -> Result<(), Broken> {
+        let first = self.intake.spans.len();
         let mut scope = Scope::default();
-        let mut fields = message;
+        let mut known: Option<Maker> = None;
+        let mut late = false;
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => self.scope(&mut scope, field.message()?)?,
+                2 => {
+                    let maker = known.get_or_insert_with(|| maker.of_scope(scope.clone()));
+                    let span = field.message().map_err(Refusal::from);
+                    let span = span.and_then(|fields| self.span(fields, maker));
+                    self.intake.take(span);
+                }
                 3 => scope.schema_url = some_text(field)?,
                 _ => {}
             }
+            late |= number != 2 && known.is_some();
         }
-        let maker = maker.of_scope(scope);
-        let mut fields = message;
-        while let Some((number, field)) = fields.next()? {
-            if number == 2 {
-                let span = field.message().map_err(Refusal::from);
-                let span = span.and_then(|fields| self.span(fields, &maker));
-                self.intake.take(span);
-            }
+        if late {
+            self.intake.set_scope(first, &maker.of_scope(scope));
         }
         Ok(())
     }
@@ -136,32 +140,49 @@ impl Reader {
         Ok(())
     }
 
-    fn span(&mut self, message: Fields<'_>, maker: &Maker) -> Result<Span, Refusal> {
-        let (origin, id) = ids(message)?;
-        let mut span = maker.span(origin, id)?;
-        let (mut start, mut end) = (0, 0);
+    fn span(&mut self, mut fields: Fields<'_>, maker: &Maker) -> Result<Span, Refusal> {
+        let (mut origin, mut id, mut parent): (&[u8], &[u8], &[u8]) = (&[], &[], &[]);
+        let (mut trace_state, mut name, mut kind) = (None, Text::default(), Kind::default());
+        let (mut start, mut end, mut flags) = (0, 0, 0);
+        let (mut dropped_attributes, mut dropped_events, mut dropped_links) = (0, 0, 0);
+        let (mut events, mut links, mut status) = (Vec::new(), Vec::new(), Status::default());
         self.outer.begin();
-        let mut fields = message;
         while let Some((number, field)) = fields.next()? {
             match number {
-                3 => span.trace_state = some_text(field)?,
-                4 => span.parent = intake::parent(field.bytes()?)?,
-                5 => span.name = self.names.text(field.bytes()?)?,
-                6 => span.kind = Kind::of_number(field.number()?),
+                1 => origin = field.bytes()?,
+                2 => id = field.bytes()?,
+                3 => trace_state = some_text(field)?,
+                4 => parent = field.bytes()?,
+                5 => name = self.names.text(field.bytes()?)?,
+                6 => kind = Kind::of_number(field.number()?),
                 7 => start = field.fixed64()?,
                 8 => end = field.fixed64()?,
                 9 => self.outer.add(field)?,
-                10 => span.dropped_attributes = field.count()?,
-                11 => span.events.push(self.event(field.message()?)?),
-                12 => span.dropped_events = field.count()?,
-                13 => span.add_link(self.link(field.message()))?,
-                14 => span.dropped_links = field.count()?,
-                15 => span.status = read_status(field.message()?)?,
-                16 => span.flags = field.fixed32()?,
+                10 => dropped_attributes = field.count()?,
+                11 => events.push(self.event(field.message()?)?),
+                12 => dropped_events = field.count()?,
+                13 => links.push(self.link(field.message())),
+                14 => dropped_links = field.count()?,
+                15 => status = read_status(field.message()?)?,
+                16 => flags = field.fixed32()?,
                 _ => {}
             }
         }
-        span.attributes = self.outer.end();
+        let mut span = Span {
+            parent: intake::parent(parent)?,
+            kind,
+            name,
+            trace_state,
+            flags,
+            status,
+            attributes: self.outer.end(),
+            dropped_attributes,
+            events,
+            dropped_events,
+            dropped_links,
+            ..maker.span(intake::origin(origin)?, intake::interaction(id)?)?
+        };
+        links.into_iter().try_for_each(|link| span.add_link(link))?;
         intake::set_times(&mut span, start, end)?;
         Ok(span)
     }
@@ -223,27 +244,23 @@ impl Packing {
 
     /// Adds a `KeyValue`.
     fn add(&mut self, field: Field<'_>) -> Result<(), Broken> {
-        put_pair(&mut self.bytes, field, 0)?;
         self.count += 1;
-        Ok(())
+        let pair = field.bytes()?;
+        match plain_pair(pair) {
+            Some((key, text)) if is_text(key) && is_text(text) => {
+                self.bytes.reserve(pair.len());
+                put_sized(&mut self.bytes, key);
+                self.bytes.push(tag::TEXT);
+                put_sized(&mut self.bytes, text);
+                Ok(())
+            }
+            _ => put_pair(&mut self.bytes, pair, 0),
+        }
     }
 
     fn end(&self) -> Attributes {
         Attributes::from_packed(self.count, self.bytes.as_slice().into())
     }
-}
-
-/// A span's ids. They come first: without them nothing else is worth keeping.
-fn ids(mut fields: Fields<'_>) -> Result<(Origin, Interaction), Refusal> {
-    let (mut origin, mut id): (&[u8], &[u8]) = (&[], &[]);
-    while let Some((number, field)) = fields.next()? {
-        match number {
-            1 => origin = field.bytes()?,
-            2 => id = field.bytes()?,
-            _ => {}
-        }
-    }
-    Ok((intake::origin(origin)?, intake::interaction(id)?))
 }
 
 fn read_status(mut fields: Fields<'_>) -> Result<Status, Broken> {
@@ -264,10 +281,42 @@ fn read_status(mut fields: Fields<'_>) -> Result<Status, Broken> {
     Ok(status)
 }
 
+/// Nearly all attributes: a key and a text, in this order, both shorter than 128 bytes.
+#[inline]
+fn plain_pair(pair: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [0x0a, length @ 0..0x80, rest @ ..] = pair else {
+        return None;
+    };
+    let (key, value) = rest.split_at_checked(usize::from(*length))?;
+    match value {
+        [0x12, outer @ 0..0x80, 0x0a, inner @ 0..0x80, text @ ..]
+            if text.len() == usize::from(*inner) && text.len() + 2 == usize::from(*outer) =>
+        {
+            Some((key, text))
+        }
+        _ => None,
+    }
+}
+
+/// Whether bytes are UTF-8: quick where they are ASCII.
+#[inline]
+fn is_text(bytes: &[u8]) -> bool {
+    let word = |part: &[u8; 8]| u64::from_le_bytes(*part);
+    let high = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(first), Some(last)) => {
+            let (between, _) = bytes.as_chunks::<8>();
+            let all = between.iter().fold(0, |all, part| all | word(part));
+            word(first) | word(last) | all
+        }
+        _ => bytes.iter().fold(0, |all, byte| all | u64::from(*byte)),
+    };
+    high & 0x8080_8080_8080_8080 == 0 || std::str::from_utf8(bytes).is_ok()
+}
+
 /// A `KeyValue`, its key in front whichever lies there. As everywhere in protobuf, the last of
 /// several counts.
-fn put_pair(out: &mut Vec<u8>, field: Field<'_>, nesting: usize) -> Result<(), Broken> {
-    let mut fields = field.message()?;
+fn put_pair(out: &mut Vec<u8>, pair: &[u8], nesting: usize) -> Result<(), Broken> {
+    let mut fields = Fields::new(pair);
     let (mut key, mut value) = ("", None);
     while let Some((number, field)) = fields.next()? {
         match number {
@@ -328,7 +377,7 @@ fn put_any(out: &mut Vec<u8>, mut fields: Fields<'_>, nesting: usize) -> Result<
                 let mut map = map;
                 while let Some((number, field)) = map.next()? {
                     if number == 1 {
-                        put_pair(out, field, nesting + 1)?;
+                        put_pair(out, field.bytes()?, nesting + 1)?;
                     }
                 }
             }
