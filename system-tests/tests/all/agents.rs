@@ -257,21 +257,28 @@ async fn on_a_period_reports_come_together_and_peers_hear_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_whose_peers_wait_for_its_reports_is_silent_in_between() {
-    let fleet = Fleet::with_repository(
+async fn a_server_whose_peers_wait_for_its_reports_is_silent_and_reports_after_a_crash() {
+    let mut fleet = Fleet::with_repository(
         "[node]\nwait_ms_max = 10000\n\
-         [agent.servers.content-1]\nmode = \"period\"\nperiod_s = 0.5\npeers = \"with-reports\"\n",
+         [agent.servers.content-1]\nmode = \"period\"\nperiod_s = 3600\npeers = \"with-reports\"\n",
     );
     // Nobody waits for its heads: that would take ten seconds each.
     let votes = fleet.vote(100, 0).await;
-    fleet.assert_all_once(&votes).await;
-    let (_, journals) = fleet.query().get("/api/v1/journals").await;
+    let query = fleet.query();
+    let journals = query
+        .until("/api/v1/journals", |journals| {
+            records(row(journals, "gateway")) > 200
+        })
+        .await;
     let first = row(&journals, "content-1");
-    assert_eq!(
-        first["agent"],
-        json!({"mode": "period", "peers": "with-reports"})
-    );
-    assert_eq!(parts(first, "gaps"), Vec::<&Value>::new());
+    let terms = json!({"mode": "period", "peers": "with-reports"});
+    assert_eq!(first["agent"], terms);
+    assert!(records(first) <= 1, "silent for an hour: {first}");
+    let listen = fleet.contents[0].address("content").to_owned();
+    fleet.contents[0].kill();
+    // What it did not report before it crashed, it reports when it is back.
+    fleet.contents[0] = fleet.content(1, &listen);
+    fleet.assert_all_once(&votes).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -503,4 +510,24 @@ async fn a_journal_that_keeps_less_than_the_outage_shows_what_is_gone() {
         newest += choices(&timeline).len();
     }
     assert!(0 < newest && newest < 2000, "{newest} of 2000 votes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_on_demand_leaves_nothing_out_when_it_reports_again() {
+    let mut fleet = Fleet::with_repository("[agent.servers.content-1]\nmode = \"on-demand\"\n");
+    let votes = fleet.vote(100, 0).await;
+    let session = votes.keys().next().expect("a visit");
+    let mut fetch = fleet.asking(&["fetch", "--server", "content-1", "--session", session]);
+    let reports: Value = serde_json::from_str(&run(&mut fetch)).expect("JSON");
+    assert!(reports["reports"][0]["new"].as_u64() > Some(0), "{reports}");
+    let listen = fleet.contents[0].address("content").to_owned();
+    fleet.contents[0].stop();
+    std::fs::write(fleet.folder.path().join("fleet.toml"), "").expect("written");
+    fleet.contents[0] = fleet.content(1, &listen);
+    fleet.assert_all_once(&votes).await;
+    let (_, journals) = fleet.query().get("/api/v1/journals").await;
+    let first = row(&journals, "content-1");
+    assert_eq!(first["agent"]["mode"], "real-time");
+    assert_eq!(parts(first, "unasked"), Vec::<&Value>::new(), "{first:#}");
+    assert_eq!(parts(first, "gaps"), Vec::<&Value>::new(), "{first:#}");
 }
