@@ -1,6 +1,7 @@
 //! What tests and benchmarks need beside the Rust toolchain.
 
 mod python;
+mod sdks;
 
 use std::path::Path;
 use std::process::Command;
@@ -14,7 +15,7 @@ struct Need {
     why: &'static str,
 }
 
-const TESTS: [Need; 3] = [
+const TESTS: [Need; 4] = [
     Need {
         program: "python3",
         package: "python3-venv",
@@ -24,6 +25,11 @@ const TESTS: [Need; 3] = [
         program: "curl",
         package: "curl",
         why: "an HTTP client that is not ours",
+    },
+    Need {
+        program: "npm",
+        package: "npm",
+        why: "OpenTelemetry's SDK for JavaScript",
     },
     Need {
         program: "ip",
@@ -51,6 +57,12 @@ pub(crate) fn for_tests() -> Result<()> {
     // Without it the tests that need it fail, and say why.
     if let Err(error) = python::set_up() {
         eprintln!("no Python packages: {error:#}");
+    }
+    if let Err(error) = sdks::javascript() {
+        eprintln!("no OpenTelemetry for JavaScript: {error:#}");
+    }
+    if let Err(error) = sdks::rust() {
+        eprintln!("no OpenTelemetry for Rust: {error:#}");
     }
     Ok(())
 }
