@@ -1,5 +1,6 @@
 //! The store against plain models, over a disk that crashes.
 
 mod model;
+mod passing;
 mod small;
 mod spans;
