@@ -10,8 +10,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use selvedge_entry::{Fields, Outcome, Timestamp};
-use serde::{Deserialize, Serialize};
+use selvedge_entry::{Fields, Link, Outcome, Timestamp};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::Observation;
 use crate::tree::{Evidence, Tree};
@@ -146,16 +147,51 @@ pub struct LinkJson<'a> {
     pub interaction: Str<'a>,
 }
 
+/// A tree that becomes JSON node by node, while it is written.
+struct Written<'t>(&'t Tree<'t>);
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let tree = self.0;
+        let ids = tree.ids();
+        let nodes = Sequence(|| tree.nodes().map(|node| node_json(&node, &ids)));
+        let links = Sequence(|| {
+            tree.links()
+                .map(|(node, link)| link_json(&node, link, &ids))
+        });
+        let mut form = serializer.serialize_struct("Tree", 6)?;
+        form.serialize_field("origin", &tree.origin().to_string())?;
+        form.serialize_field("complete", &tree.is_complete())?;
+        form.serialize_field("nodes", &nodes)?;
+        form.serialize_field("links", &links)?;
+        let flags: Vec<&str> = tree.flags().iter().map(|flag| flag.as_str()).collect();
+        form.serialize_field("flags", &flags)?;
+        form.serialize_field("warnings", &tree.warnings())?;
+        form.end()
+    }
+}
+
+/// A list that is made while it is written.
+struct Sequence<F>(F);
+
+impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Sequence<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
+}
+
 impl Tree<'_> {
+    /// What writes the same as [`Tree::to_json`], in little memory however large the tree is.
+    pub fn written(&self) -> impl Serialize {
+        Written(self)
+    }
+
     /// The JSON form.
     #[must_use]
     pub fn to_json(&self) -> TreeJson<'_> {
         let ids = self.ids();
-        let links = self.links().map(|(node, link)| LinkJson {
-            node: ids[node.index().get()].clone().into(),
-            origin: link.origin.to_string().into(),
-            interaction: link.interaction.to_string().into(),
-        });
+        let links = self.links();
+        let links = links.map(|(node, link)| link_json(&node, link, &ids));
         TreeJson {
             origin: self.origin().to_string().into(),
             complete: self.is_complete(),
@@ -201,6 +237,14 @@ fn tell_apart(ids: &mut [String], suffix: impl Fn(usize, usize) -> String) {
         for (nth, at) in same.into_iter().enumerate() {
             ids[at].push_str(&suffix(at, nth + 1));
         }
+    }
+}
+
+fn link_json(node: &NodeView<'_>, link: Link, ids: &[String]) -> LinkJson<'static> {
+    LinkJson {
+        node: ids[node.index().get()].clone().into(),
+        origin: link.origin.to_string().into(),
+        interaction: link.interaction.to_string().into(),
     }
 }
 

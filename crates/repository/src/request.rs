@@ -35,4 +35,12 @@ impl Request {
     pub fn builder(&self) -> TreeBuilder {
         TreeBuilder::batch(self.origin, self.observations())
     }
+
+    /// The same; what it read is let go of as soon as it can be.
+    #[must_use]
+    pub fn into_builder(self) -> TreeBuilder {
+        let (origin, observations) = (self.origin, self.observations());
+        drop(self);
+        TreeBuilder::batch(origin, observations)
+    }
 }

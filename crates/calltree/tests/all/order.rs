@@ -33,7 +33,11 @@ fn plan() -> impl Strategy<Value = Plan> {
 }
 
 fn json(builder: &TreeBuilder) -> serde_json::Value {
-    serde_json::to_value(builder.tree().to_json()).expect("a tree is json")
+    let tree = builder.tree();
+    let json = serde_json::to_value(tree.to_json()).expect("a tree is json");
+    let written = serde_json::to_value(tree.written()).expect("a tree is json");
+    assert_eq!(written, json, "both write the same");
+    json
 }
 
 proptest! {

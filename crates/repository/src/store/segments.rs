@@ -143,7 +143,7 @@ impl Writer {
         let lock = lock(&*storage, dir)?;
         let numbers = numbers(&*storage, dir).map_err(failed(dir, "list"))?;
         let files = Arc::new(SegmentFiles::default());
-        let mut last = None;
+        let (mut before, mut last) = (None, None);
         let mut doubts = Vec::new();
         for (index, number) in numbers.iter().enumerate() {
             let path = segment_path(dir, *number);
@@ -168,7 +168,7 @@ impl Writer {
                 file.truncate(end).map_err(failed(&path, "cut"))?;
                 file.sync_data().map_err(failed(&path, "sync"))?;
             }
-            last = Some((file, *number, end));
+            before = last.replace((file, *number, end));
         }
         let fresh = match last {
             Some((_, _, end)) => end < MAGIC.len() as u64,
@@ -197,6 +197,10 @@ impl Writer {
             failed: false,
             _lock: lock,
         };
+        // The file may not have come to say what is in doubt of the one before.
+        if let Some((file, number, length)) = before.filter(|_| end <= MAGIC.len() as u64) {
+            rewrite(&*file, length).map_err(failed(&segment_path(dir, number), "sync"))?;
+        }
         if fresh {
             writer
                 .write_magic()

@@ -590,6 +590,27 @@ fn a_span_in_a_file_whose_sync_failed_is_written_again_even_after_a_restart() {
     assert_eq!(store.counts().damaged, 0);
 }
 
+/// Found by the model: the next file was created, and torn before it said what is in doubt.
+#[test]
+fn doubt_that_was_not_written_down_is_ended_at_the_next_start() {
+    let disk = FaultyStorage::new();
+    let mut store = open(&disk);
+    let span = plain(1, 1, None);
+    disk.fail_syncs(1);
+    store.take_spans(std::slice::from_ref(&span)).unwrap_err();
+    disk.fail_writes(1);
+    store.take_spans(std::slice::from_ref(&span)).unwrap_err();
+    drop(store);
+    disk.crash(Crash::Process);
+    store = open(&disk);
+    let again = store.take_spans(std::slice::from_ref(&span)).unwrap();
+    let (new, repeated) = (0, 1);
+    assert_eq!(again, TakenSpans { new, repeated });
+    drop(store);
+    disk.crash(Crash::Forget);
+    assert_eq!(held(&open(&disk)), [span]);
+}
+
 #[test]
 fn an_outline_leaves_out_what_the_tree_does_not_need() {
     let store = open(&FaultyStorage::new());
