@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     let shape = Shape::default();
     let stranger = carrier::extract(headers, false, shape);
     assert_eq!(stranger.identifier, None);
-    let _ = carrier::extract_correcting(headers, true, shape);
+    let _ = carrier::extract_correcting(headers, carrier::b3::Headers::default(), true, shape);
     if let Some(value) = headers.tracestate
         && let Some(members) = TraceState::parse(value).and_then(|s| s.passed_on())
     {

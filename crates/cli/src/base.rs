@@ -8,13 +8,14 @@ use anyhow::{Context, Result};
 use selvedge_bus::Bus;
 use selvedge_identity::{KeyRing, ServerName, purpose};
 use selvedge_node::{Keep, MemoryOptions, Node, NodeOptions, SystemClock};
+use selvedge_repository::Access;
 
 use crate::args::{ClockSkew, Member};
 use crate::config::{self, Config, TrustedSection};
 use crate::keys;
 
 /// Where data lies unless told otherwise.
-const DATA: &str = "selvedge-data";
+pub(crate) const DATA: &str = "selvedge-data";
 
 pub(crate) struct Base {
     pub(crate) config: Config,
@@ -87,6 +88,14 @@ impl Base {
         derived.expect("the signing key is in the ring")
     }
 
+    /// What the admin port asks of those who come.
+    pub(crate) fn access(&self) -> Access {
+        Access {
+            keys: Some(self.keys.clone()),
+            required: !self.config.admin.open,
+        }
+    }
+
     /// A server with the configured defaults.
     pub(crate) fn server<'a>(&self, name: ServerName, service: &'a str) -> Server<'a> {
         Server {
@@ -123,7 +132,9 @@ impl Base {
         options.journal = self.config.journal.options();
         options.agent = self.config.agent.options(name);
         options.wait = self.config.node.wait();
-        options.shape = self.config.node.shape();
+        let identifier = self.config.identifier.of(server.service);
+        options.shape = identifier.shape();
+        options.identifiers = self.config.identifier.options(&identifier)?;
         options.trusted = TrustedSection::networks(match server.side {
             Side::Clients => &self.config.trusted.clients,
             Side::Servers => &self.config.trusted.servers,

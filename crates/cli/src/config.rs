@@ -10,14 +10,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use selvedge_collector::CollectorOptions;
 use selvedge_gateway::GatewayOptions;
-use selvedge_identity::Shape;
-use selvedge_monitor::threshold::RuleConfig;
 use selvedge_journal::{Durability, JournalOptions, Retain};
+use selvedge_monitor::threshold::RuleConfig;
 use selvedge_node::{IpNet, Keep, MemoryOptions, WaitOptions, private_networks};
 use selvedge_sidecar::SidecarOptions;
 use serde::Deserialize;
 
 use crate::agent::AgentSection;
+use crate::identifier::IdentifierSection;
 use crate::thresholds::{self, MonitorSection};
 
 /// The whole file.
@@ -35,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) collector: CollectorOptions,
     pub(crate) trusted: TrustedSection,
     pub(crate) node: NodeSection,
+    pub(crate) identifier: IdentifierSection,
     pub(crate) journal: JournalSection,
     pub(crate) agent: AgentSection,
     pub(crate) keep: Keep,
@@ -65,12 +66,15 @@ impl Default for BusSection {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AdminSection {
     pub(crate) listen: SocketAddr,
+    /// Whether it answers everything to those who show no key.
+    pub(crate) open: bool,
 }
 
 impl Default for AdminSection {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8090)),
+            open: true,
         }
     }
 }
@@ -119,24 +123,15 @@ pub(crate) struct NodeSection {
     pub(crate) waiters_max: usize,
     /// Bytes of the fleet's history that a server holds.
     pub(crate) memory_bytes_max: usize,
-    /// Ids in a request identifier's stack.
-    pub(crate) stack: u8,
-    /// Bytes of each.
-    pub(crate) id_bytes: u8,
-    /// What a call adds to the depth.
-    pub(crate) depth_increment: u32,
 }
 
 impl Default for NodeSection {
     fn default() -> Self {
-        let (wait, shape) = (WaitOptions::default(), Shape::default());
+        let wait = WaitOptions::default();
         Self {
             wait_ms_max: wait.longest.as_millis() as u64,
             waiters_max: wait.waiters_max,
             memory_bytes_max: MemoryOptions::default().bytes_max,
-            stack: shape.k,
-            id_bytes: shape.width,
-            depth_increment: shape.depth_increment,
         }
     }
 }
@@ -146,14 +141,6 @@ impl NodeSection {
         WaitOptions {
             longest: Duration::from_millis(self.wait_ms_max),
             waiters_max: self.waiters_max,
-        }
-    }
-
-    pub(crate) fn shape(&self) -> Shape {
-        Shape {
-            k: self.stack,
-            width: self.id_bytes,
-            depth_increment: self.depth_increment,
         }
     }
 }
@@ -255,16 +242,7 @@ fn parse(text: &str) -> Result<Config, Fault> {
 
 /// Ranges that a type does not hold.
 fn check(config: &Config) -> Result<()> {
-    let node = &config.node;
-    if !(1..=16).contains(&node.stack) {
-        return Err(anyhow!("node.stack is {}; it must be 1 to 16", node.stack));
-    }
-    if !(1..=8).contains(&node.id_bytes) {
-        return Err(anyhow!(
-            "node.id_bytes is {}; it must be 1 to 8",
-            node.id_bytes
-        ));
-    }
+    config.identifier.check()?;
     TrustedSection::networks(&config.trusted.clients)?;
     TrustedSection::networks(&config.trusted.servers)?;
     config.agent.check()?;

@@ -3,12 +3,14 @@
 
 mod admin;
 mod agent;
+mod analysis;
 mod args;
 mod ask;
 mod base;
 mod collect;
 mod config;
 mod fetch;
+mod identifier;
 mod import;
 mod keys;
 mod local;
@@ -86,6 +88,9 @@ async fn dispatch(command: Command) -> Result<()> {
             show(args.asking.json, &diagnosis, print::diagnosis::render)
         }
         Command::Fetch(args) => fetch::fetch(&args).await,
+        Command::Paths(args) => analysis::paths(args).await,
+        Command::Audit(args) => analysis::audit(args).await,
+        Command::AuditKey(args) => analysis::make_key(args),
         Command::Log(args) => local::log(&args.path, args.session, args.json),
         Command::Import(args) if args.tree => import::trees(&args),
         Command::Import(args) => import::import(&args).await,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
-use selvedge_identity::carrier;
+use selvedge_identity::carrier::{self, b3};
 use selvedge_node::{End, Exchange, Inbound, Node, Outbound};
 use selvedge_relay::{
     Body, BodyEnd, BodyError, Handler, Length, Observer, Refusal, Request, RequestHead, Response,
@@ -104,6 +104,7 @@ impl Forward {
                 traceparent: fields.get(carrier::TRACEPARENT),
                 tracestate,
             },
+            b3: b3::Headers::among(fields.iter()),
             caller,
             method: request.head.method(),
             path: request.head.target(),
@@ -229,6 +230,9 @@ impl Forward {
         if !headers.tracestate.is_empty() {
             fields.append(carrier::TRACESTATE, &headers.tracestate);
         }
+        headers.wrapped.write(|name, value| {
+            fields.set(name, value);
+        });
         fields.set(carrier::CALLER, headers.caller.as_bytes());
         if !fields.has("host") {
             fields.append("host", address);

@@ -16,7 +16,8 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use selvedge_entry::Text;
-use selvedge_identity::{ClientId, SessionId, SessionToken, TokenError, Union, carrier};
+use selvedge_identity::carrier::{self, b3};
+use selvedge_identity::{ClientId, SessionId, SessionToken, TokenError, Union};
 use selvedge_node::Node;
 use selvedge_relay::{Fields, is};
 use smallvec::SmallVec;
@@ -254,18 +255,19 @@ impl Drop for Visit {
 /// Fields that only the gateway and the servers set.
 fn is_identifying(name: &[u8]) -> bool {
     // Nearly all names end the test at their first letter.
-    matches!(name.first(), Some(b's' | b'S' | b't' | b'T'))
-        && [
-            carrier::SESSION,
-            carrier::CARRIED,
-            carrier::CLIENT,
-            carrier::CALLER,
-            carrier::REQUEST,
-            carrier::TRACEPARENT,
-            carrier::TRACESTATE,
-        ]
-        .iter()
-        .any(|ours| is(name, ours))
+    b3::is_name(name)
+        || matches!(name.first(), Some(b's' | b'S' | b't' | b'T'))
+            && [
+                carrier::SESSION,
+                carrier::CARRIED,
+                carrier::CLIENT,
+                carrier::CALLER,
+                carrier::REQUEST,
+                carrier::TRACEPARENT,
+                carrier::TRACESTATE,
+            ]
+            .iter()
+            .any(|ours| is(name, ours))
 }
 
 /// The one token that came, if it says all that there is to say: it need not be signed again.

@@ -122,21 +122,20 @@ pub fn extract_wrapped(
     })
 }
 
-/// As [`extract`], with error correction of the native header: see
+/// As [`extract_wrapped`], with error correction of the native header: see
 /// [`RequestIdentifier::parse_correcting`].
 #[must_use]
-pub fn extract_correcting(headers: Headers<'_>, continued: bool, shape: Shape) -> Extracted {
-    extract_by(
-        headers,
-        b3::Headers::default(),
-        continued,
-        shape,
-        |value, id| {
-            let corrected;
-            (*id, corrected) = RequestIdentifier::parse_correcting(value)?;
-            Ok(corrected)
-        },
-    )
+pub fn extract_correcting(
+    headers: Headers<'_>,
+    b3: b3::Headers<'_>,
+    continued: bool,
+    shape: Shape,
+) -> Extracted {
+    extract_by(headers, b3, continued, shape, |value, id| {
+        let corrected;
+        (*id, corrected) = RequestIdentifier::parse_correcting(value)?;
+        Ok(corrected)
+    })
 }
 
 fn extract_by(

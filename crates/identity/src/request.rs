@@ -143,6 +143,14 @@ impl RequestIdentifier {
         next.stack.push(StackId::of(own, shape.width));
     }
 
+    /// The same at another depth, at most [`DEPTH_MAX`]: for depths that are no numbers of calls
+    /// (D3).
+    #[must_use]
+    pub fn at_depth(mut self, depth: u32) -> Self {
+        self.depth = depth.min(DEPTH_MAX);
+        self
+    }
+
     /// The root request's id.
     #[must_use]
     pub fn origin(&self) -> Origin {

@@ -176,7 +176,12 @@ fn a_damaged_native_identifier_is_told_and_trace_context_continued() {
     assert_eq!(extracted.native_fault, Some(IdentifierError::Damaged));
     assert_eq!(extracted.identifier, Some(id.clone()));
 
-    let repaired = carrier::extract_correcting(sent, true, Shape::default());
+    let repaired = carrier::extract_correcting(
+        sent,
+        carrier::b3::Headers::default(),
+        true,
+        Shape::default(),
+    );
     assert_eq!(repaired.identifier, Some(id));
     assert_eq!((repaired.corrected, repaired.native_fault), (true, None));
 

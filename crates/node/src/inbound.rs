@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use selvedge_entry::{Call, Data, Direction, Follow, Opening, Text, Timestamp};
-use selvedge_identity::carrier::{self, Extracted};
+use selvedge_identity::carrier::{self, Extracted, b3};
 use selvedge_identity::{
     ClientId, Head, Interaction, Origin, RequestIdentifier, SessionId, SessionToken, TokenError,
     Union,
@@ -26,6 +26,8 @@ pub struct Inbound<'a> {
     pub client: Option<&'a [u8]>,
     /// The identifying headers.
     pub headers: carrier::Headers<'a>,
+    /// The headers of B3 (D15).
+    pub b3: b3::Headers<'a>,
     /// `selvedge-caller`.
     pub caller: Option<&'a str>,
     /// The method; empty where the path alone says what is done (a gRPC call).
@@ -161,7 +163,11 @@ impl Node {
         if !continued {
             headers.request = None;
         }
-        let mut extracted = carrier::extract(headers, continued, self.shape());
+        let extract = match self.identifiers().correct {
+            false => carrier::extract_wrapped,
+            true => carrier::extract_correcting,
+        };
+        let mut extracted = extract(headers, inbound.b3, continued, self.shape());
         let path = self.keep().path(inbound.path);
         let action = action_name(inbound.method, path);
         let mut opening = self.opening(Direction::Inbound, &action);
@@ -173,11 +179,15 @@ impl Node {
         fields.append(&mut opening.request.fields);
         opening.request.fields = fields;
         opening.links = extracted.link.map(Into::into).into_iter().collect();
-        let identifier = extracted.identifier.take().unwrap_or_else(|| {
+        let identifier = extracted.identifier.get_or_insert_with(|| {
             let own = Interaction::from_random(self.random());
             extracted.interaction = Some(own);
             self.root(own)
         });
+        let (identifier, known) = self.identifiers().levels.in_entry(identifier);
+        if !known {
+            opening.flags.push("unknown_level".into());
+        }
         opening.call = Some(Call {
             identifier,
             interaction: extracted.interaction,
@@ -193,7 +203,8 @@ impl Node {
     fn root(&self, own: Interaction) -> RequestIdentifier {
         let unix_ms = u64::try_from(self.now().0 / 1_000_000).unwrap_or(0);
         let origin = Origin::new(unix_ms, self.random());
-        RequestIdentifier::root(origin, own, self.shape())
+        let depth = self.identifiers().levels.depth(0);
+        RequestIdentifier::root(origin, own, self.shape()).at_depth(depth)
     }
 
     fn note_faults(&self, extracted: &Extracted, flags: &mut Vec<Text>) {
@@ -219,9 +230,13 @@ impl Node {
             &metrics.traceparents_refused,
             "refused_traceparent",
         );
+        note(extracted.b3_fault, &metrics.b3_refused, "refused_b3");
         note(extracted.link.is_some(), &metrics.contexts_linked, "linked");
         if extracted.disagree {
             flags.push("identifiers_disagree".into());
+        }
+        if extracted.corrected {
+            flags.push("corrected_identifier".into());
         }
         if extracted.ignored_hop {
             flags.push("ignored_hop".into());
@@ -243,6 +258,9 @@ fn begun(
         // Our roots are sampled, and their origin is random (W3C Trace Context level 2).
         trace_flags: extracted.flags,
         tracestate: extracted.tracestate,
+        b3: extracted.b3,
+        // `inbound_opening` has seen to one.
+        identifier: extracted.identifier.expect("every request has one"),
         role,
     }
 }

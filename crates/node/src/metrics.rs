@@ -57,6 +57,8 @@ counters! {
     sv_refused,
     /// `traceparent` headers refused.
     traceparents_refused,
+    /// B3 headers refused.
+    b3_refused,
     /// Contexts of sources that are not continued: links.
     contexts_linked,
     /// Requests that waited for the back-end network and got what they waited for (E6).

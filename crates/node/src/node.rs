@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use selvedge_bus::{Bus, BusError};
 use selvedge_entry::{Direction, Opening, Record, Text, Timestamp};
-use selvedge_identity::{Head, KeyRing, Position, ServerName, SessionId, Shape};
+use selvedge_identity::{
+    Head, Interaction, KeyRing, Position, RequestIdentifier, ServerName, SessionId, Shape,
+};
 use selvedge_journal::{
     AppendError, Appended, Delivery, Durability, Journal, JournalError, Reader,
 };
@@ -13,6 +15,7 @@ use selvedge_session::Orderer;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
+use crate::identifiers::IdentifierOptions;
 use crate::late::Late;
 use crate::metrics::count;
 use crate::wait::Waiters;
@@ -30,6 +33,9 @@ const REPLAY_BYTES: usize = 1 << 20;
 
 /// How long a stop waits until the last records are announced.
 const STOP_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// The same of an agent that reports on a period: its last report may be long.
+const STOP_REPORT_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Why a node did not start.
 #[derive(Debug, Error)]
@@ -50,6 +56,7 @@ pub struct Node {
 
 struct Inner {
     options: NodeOptions,
+    bus: Arc<dyn Bus>,
     service: Text,
     version: Text,
     host: Text,
@@ -107,6 +114,7 @@ impl Node {
                 metrics,
                 source: Arc::new(source),
                 tasks: Mutex::default(),
+                bus: bus.clone(),
                 options,
             }),
         };
@@ -115,6 +123,12 @@ impl Node {
         tasks.push(tokio::spawn(sweep(Arc::downgrade(&node.inner))));
         *node.lock_tasks() = tasks;
         Ok(node)
+    }
+
+    /// The back-end network that it is on.
+    #[must_use]
+    pub fn bus(&self) -> &Arc<dyn Bus> {
+        &self.inner.bus
     }
 
     /// Reads what this server wrote in earlier runs: what its memory held, and which counters it
@@ -159,7 +173,11 @@ impl Node {
         let mut tasks = tasks.into_iter();
         // The first follows the journal to its end: what was written last is announced, too.
         if let Some(own) = tasks.next() {
-            let _ = tokio::time::timeout(STOP_WAIT, own).await;
+            let wait = match self.agent_options().mode {
+                AgentMode::Period(_) => STOP_REPORT_WAIT,
+                _ => STOP_WAIT,
+            };
+            let _ = tokio::time::timeout(wait, own).await;
         }
         for task in tasks {
             task.abort();
@@ -194,6 +212,20 @@ impl Node {
     #[must_use]
     pub fn shape(&self) -> Shape {
         self.inner.options.shape
+    }
+
+    /// How it reads and writes them beside that.
+    #[must_use]
+    pub fn identifiers(&self) -> &IdentifierOptions {
+        &self.inner.options.identifiers
+    }
+
+    /// The identifier of a call made while handling a request of this one (D2, D3).
+    #[must_use]
+    pub fn advance(&self, identifier: &RequestIdentifier, own: Interaction) -> RequestIdentifier {
+        let advanced = identifier.advance(own, self.shape());
+        let levels = &self.identifiers().levels;
+        levels.next(advanced, identifier.depth())
     }
 
     /// What it knows of its fleet's sessions.

@@ -10,6 +10,7 @@ use selvedge_bus::{ReportMode, Terms};
 use selvedge_identity::{KeyRing, ServerName, Shape};
 use selvedge_journal::{JournalOptions, Storage};
 
+use crate::identifiers::IdentifierOptions;
 use crate::keep::Keep;
 use crate::{Clock, Entropy, SystemClock, SystemEntropy};
 
@@ -33,6 +34,8 @@ pub struct NodeOptions {
     pub keys: KeyRing,
     /// How it writes request identifiers (D4).
     pub shape: Shape,
+    /// How it reads and writes them beside that.
+    pub identifiers: IdentifierOptions,
     /// How long a request may wait for the back-end network (E6).
     pub wait: WaitOptions,
     /// How much of the fleet's history it holds (B2).
@@ -157,6 +160,7 @@ impl NodeOptions {
             storage: Arc::new(selvedge_journal::DiskStorage),
             keys,
             shape: Shape::default(),
+            identifiers: IdentifierOptions::default(),
             wait: WaitOptions::default(),
             memory: MemoryOptions::default(),
             agent: AgentOptions::default(),

@@ -97,6 +97,7 @@ impl<'a> Arrival<'a> {
                 request: own.or(headers.request),
                 ..headers
             },
+            b3: self.pairs.b3,
             caller: self.pairs.caller.and_then(|name| str::from_utf8(name).ok()),
             method: self.method,
             path: self.path,

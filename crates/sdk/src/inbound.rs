@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::HeaderMap;
 use http::request::Parts;
-use selvedge_identity::carrier;
+use selvedge_identity::carrier::{self, b3};
 use selvedge_node::{Exchange, Inbound, Node};
 
 use crate::grpc::is_grpc;
@@ -28,6 +28,11 @@ pub(crate) async fn take(node: &Node, parts: &Parts, peer: Option<IpAddr>) -> Ex
             traceparent: value(headers, carrier::TRACEPARENT),
             tracestate: tracestate.as_deref(),
         },
+        b3: b3::Headers::among(
+            headers
+                .iter()
+                .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())),
+        ),
         caller: value(headers, carrier::CALLER).and_then(|name| std::str::from_utf8(name).ok()),
         // A gRPC call is named by its service and method, which are its path.
         method: if is_grpc(headers) {

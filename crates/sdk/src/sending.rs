@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use selvedge_entry::Text;
 use selvedge_identity::RequestIdentifier;
 use selvedge_identity::carrier::soap::{self, SoapError};
-use selvedge_identity::carrier::{self, separate::Separate};
+use selvedge_identity::carrier::{self, b3, separate::Separate};
 use selvedge_node::{End, Exchange, Node, Outbound, OutboundHeaders};
 
 /// The method that entries of sent messages have: `SEND orders.new`.
@@ -80,6 +80,7 @@ impl Sending {
         ];
         let carried = headers.carried.clone();
         pairs.extend(carried.map(|carried| (carrier::CARRIED, carried)));
+        headers.wrapped.write(|key, value| pairs.push((key, value.to_owned())));
         pairs
     }
 
@@ -161,6 +162,14 @@ pub(crate) fn put_headers(outbound: &Outbound, headers: &mut HeaderMap) {
             None => headers.remove(name),
         };
     }
+    for name in b3::NAMES {
+        headers.remove(name);
+    }
+    own.wrapped.write(|name, value| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    });
 }
 
 fn text(text: &Text) -> &str {

@@ -5,15 +5,16 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use selvedge_entry::Data;
-use selvedge_identity::{Interaction, RequestIdentifier, carrier};
-use selvedge_node::{End, Gathered, Node, Outbound};
+use selvedge_identity::carrier::{self, Extracted, b3};
+use selvedge_identity::{Interaction, RequestIdentifier};
+use selvedge_node::{End, Gathered, Node, Outbound, Wrap};
 use selvedge_relay::{Body, BodyEnd, Handler, Observer, Refusal, Request, RequestHead, Response};
 
 use crate::counts::{Counters, count};
 use crate::inbound::{Passed, status_of};
 use crate::live::Live;
 use crate::local_api::{LocalApi, PREFIX};
-use crate::message::{gather, kept_fields, refusal};
+use crate::message::{gather, joined, kept_fields, refusal};
 use crate::soap::{self, SoapOptions};
 use crate::target::{Target, Targets};
 
@@ -163,27 +164,28 @@ impl Egress {
 
     /// Puts the call's own identifier on it, and begins its entry where its request is known.
     fn mark(&self, head: &mut RequestHead, target: &Target) -> Option<Outbound> {
+        let spoken = Wrap::of(&b3::Headers::among(head.fields.iter()));
         let value = head.fields.get(carrier::REQUEST);
-        let Some(parent) = value.and_then(|value| RequestIdentifier::parse(value).ok()) else {
-            count(&self.counters.calls_unmarked);
-            return None;
+        let native = value.and_then(|value| RequestIdentifier::parse(value).ok());
+        let mut said = None;
+        let found = match &native {
+            Some(parent) => self.live.find(parent),
+            None => {
+                let said = said.insert(self.read_wrapped(head));
+                let caller = said.identifier.as_ref();
+                caller.and_then(|caller| self.live.find_caller(caller))
+            }
         };
-        let ours = [
-            carrier::REQUEST,
-            carrier::TRACEPARENT,
-            carrier::TRACESTATE,
-            carrier::SESSION,
-            carrier::CARRIED,
-            carrier::CLIENT,
-            carrier::CALLER,
-        ];
-        let Some(exchange) = self.live.find(&parent) else {
+        let Some(exchange) = found else {
+            let Some(parent) = native else {
+                count(&self.counters.calls_unmarked);
+                return None;
+            };
             count(&self.counters.calls_unattached);
             let own = Interaction::from_random(self.node.random());
-            let advanced = parent.advance(own, self.node.shape());
-            let injected = carrier::inject(&advanced, own, 3, None);
+            let injected = carrier::inject(&self.node.advance(&parent, own), own, 3, None);
             let fields = &mut head.fields;
-            fields.retain(|name, _| !ours.iter().any(|own| selvedge_relay::is(name, own)));
+            fields.retain(|name, _| !is_identifying(name));
             fields.append(carrier::REQUEST, injected.request.as_bytes());
             fields.append(carrier::TRACEPARENT, injected.traceparent.as_bytes());
             fields.append(carrier::TRACESTATE, injected.tracestate.as_bytes());
@@ -191,24 +193,63 @@ impl Egress {
             return None;
         };
         count(&self.counters.calls);
-        let outbound = exchange.call(
+        // Who speaks W3C or B3 has given the call an id: a span of its own. Who copied what it was
+        // given has given none.
+        let given = said.as_ref().and_then(|said| said.interaction);
+        let given = given.filter(|given| Some(*given) != exchange.interaction());
+        let interaction = given.unwrap_or_else(|| Interaction::from_random(self.node.random()));
+        let mut outbound = exchange.call_as(
+            interaction,
             Some(&target.peer),
             Some(&target.address),
             head.method(),
             &format!("{}{}", target.prefix, head.target()),
         );
-        let own = outbound.headers(true);
+        if let Some(said) = said.filter(|_| given.is_some()) {
+            outbound = outbound.passing_on(said.flags, said.tracestate);
+        }
+        let own = outbound.headers_as(true, spoken);
         let fields = &mut head.fields;
-        fields.retain(|name, _| !ours.iter().any(|own| selvedge_relay::is(name, own)));
+        fields.retain(|name, _| !is_identifying(name));
         fields.append(carrier::REQUEST, own.request.as_bytes());
         fields.append(carrier::TRACEPARENT, own.traceparent.as_bytes());
         fields.append(carrier::TRACESTATE, own.tracestate.as_bytes());
         fields.append(carrier::CALLER, own.caller.as_bytes());
+        own.wrapped.write(|name, value| {
+            fields.append(name, value);
+        });
         if let Some(carried) = own.carried {
             fields.append(carrier::CARRIED, carried);
         }
         Some(outbound)
     }
+
+    /// What a call says of itself by an application that speaks only W3C Trace Context or B3 (D15).
+    fn read_wrapped(&self, head: &RequestHead) -> Extracted {
+        let fields = &head.fields;
+        let tracestate = joined(fields, carrier::TRACESTATE);
+        let headers = carrier::Headers {
+            request: None,
+            traceparent: fields.get(carrier::TRACEPARENT),
+            tracestate: tracestate.as_deref(),
+        };
+        let b3 = b3::Headers::among(fields.iter());
+        carrier::extract_wrapped(headers, b3, true, self.node.shape())
+    }
+}
+
+/// Fields that only the sidecar sets.
+fn is_identifying(name: &[u8]) -> bool {
+    let ours = [
+        carrier::REQUEST,
+        carrier::TRACEPARENT,
+        carrier::TRACESTATE,
+        carrier::SESSION,
+        carrier::CARRIED,
+        carrier::CLIENT,
+        carrier::CALLER,
+    ];
+    b3::is_name(name) || ours.iter().any(|own| selvedge_relay::is(name, own))
 }
 
 /// What the end of a call needs.

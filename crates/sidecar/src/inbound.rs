@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use selvedge_entry::Data;
-use selvedge_identity::carrier;
-use selvedge_node::{End, Exchange, Gathered, Inbound, Node};
+use selvedge_identity::carrier::{self, b3};
+use selvedge_node::{End, Exchange, Gathered, Inbound, Node, Wrap};
 use selvedge_relay::{
     Body, BodyEnd, BodyError, Client, Handler, Length, Observer, Refusal, Request, RequestHead,
     Response, SendError,
@@ -104,6 +104,7 @@ async fn take(node: &Node, head: &RequestHead, peer: IpAddr) -> Exchange {
             traceparent: fields.get(carrier::TRACEPARENT),
             tracestate: tracestate.as_deref(),
         },
+        b3: b3::Headers::among(fields.iter()),
         caller: fields
             .get(carrier::CALLER)
             .and_then(|name| str::from_utf8(name).ok()),
@@ -137,17 +138,24 @@ fn mark(head: &mut RequestHead, exchange: &Exchange) {
     if let Some(client) = exchange.client() {
         fields.append(CLIENT_ID, client.text().as_bytes());
     }
-    // A request that did not bring this identifier as W3C context gets it as such, for
-    // applications that speak OpenTelemetry.
+    // W3C context of another request, or none, gives place to this one's, for applications that
+    // speak OpenTelemetry. B3 likewise, in the forms that it came in and those configured.
     let origin = exchange.identifier().origin().text();
     let continues = fields
         .get(carrier::TRACEPARENT)
         .is_some_and(|value| value.get(3..35) == Some(origin.as_bytes()));
-    if !continues && let Some(interaction) = exchange.interaction() {
-        let injected = carrier::inject(exchange.identifier(), interaction, 3, None);
-        fields.set(carrier::TRACEPARENT, injected.traceparent.as_bytes());
-        fields.set(carrier::TRACESTATE, injected.tracestate.as_bytes());
+    let spoken = Wrap::of(&b3::Headers::among(fields.iter()));
+    fields.retain(|name, _| !b3::is_name(name));
+    let Some((context, wrapped)) = exchange.trace_context(spoken) else {
+        return;
+    };
+    if !continues {
+        fields.set(carrier::TRACEPARENT, context.traceparent.as_bytes());
+        fields.set(carrier::TRACESTATE, context.tracestate.as_bytes());
     }
+    wrapped.write(|name, value| {
+        fields.set(name, value);
+    });
 }
 
 /// A body that is counted while it passes.

@@ -75,6 +75,24 @@ impl Live {
         let found = state.exchanges.get(&Key::from(identifier));
         found.map(|(_, exchange)| exchange.clone())
     }
+
+    /// The request that a call was made for which names it in a form of another system: by an
+    /// origin, and by the newest ids on the way to the call, among which the request's own stands
+    /// if the application says that much. If it does not, its only request of that origin.
+    pub(crate) fn find_caller(&self, call: &RequestIdentifier) -> Option<Exchange> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_origin = || {
+            let all = state.exchanges.iter();
+            all.filter(|(key, _)| key.0 == call.origin())
+        };
+        let mut newest_first = call.stack().iter().rev();
+        let named = newest_first.find_map(|id| of_origin().find(|(key, _)| key.1.matches(id)));
+        let found = named.or_else(|| {
+            let mut all = of_origin();
+            all.next().filter(|_| all.next().is_none())
+        });
+        found.map(|(_, (_, exchange))| exchange.clone())
+    }
 }
 
 /// One request in [`Live`].

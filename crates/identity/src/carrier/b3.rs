@@ -46,6 +46,45 @@ pub struct Headers<'a> {
     pub flags: Option<&'a [u8]>,
 }
 
+/// The names of all headers of B3.
+pub const NAMES: [&str; 6] = [B3, TRACE_ID, SPAN_ID, PARENT_SPAN_ID, SAMPLED, FLAGS];
+
+/// Whether a header of this name is one of B3's.
+#[must_use]
+pub fn is_name(name: &[u8]) -> bool {
+    // Nearly all names end the test at their first letter.
+    matches!(name.first(), Some(b'b' | b'B' | b'x' | b'X'))
+        && NAMES
+            .iter()
+            .any(|own| name.eq_ignore_ascii_case(own.as_bytes()))
+}
+
+impl<'a> Headers<'a> {
+    /// Finds them among all headers of a request. Of several with one name the first counts.
+    #[must_use]
+    pub fn among(headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers.into_iter().filter(|(name, _)| is_name(name)) {
+            let is = |own: &str| name.eq_ignore_ascii_case(own.as_bytes());
+            let place = if is(B3) {
+                &mut found.single
+            } else if is(TRACE_ID) {
+                &mut found.trace_id
+            } else if is(SPAN_ID) {
+                &mut found.span_id
+            } else if is(PARENT_SPAN_ID) {
+                &mut found.parent_span_id
+            } else if is(SAMPLED) {
+                &mut found.sampled
+            } else {
+                &mut found.flags
+            };
+            place.get_or_insert(value);
+        }
+        found
+    }
+}
+
 /// Whether a request is to be recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sampling {

@@ -13,6 +13,7 @@ mod outbound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use selvedge_entry::{Closing, Data, Effect, Entry, Fields, Link, Opening, Outcome, Record};
+use selvedge_identity::carrier::{self, TraceContext, b3};
 use selvedge_identity::{ClientId, Head, Interaction, RequestIdentifier, SessionId, SessionToken};
 use selvedge_journal::Appended;
 use smallvec::SmallVec;
@@ -21,7 +22,7 @@ pub use self::action::Action;
 use self::actions::Actions;
 pub use self::outbound::{Outbound, OutboundHeaders};
 pub(crate) use self::outbound::{action_name, request_fields};
-use crate::Node;
+use crate::{Node, Wrap, Wrapped};
 
 /// An inbound request that is being handled. Clones are the same request.
 #[derive(Clone)]
@@ -84,6 +85,9 @@ pub(crate) struct Begun {
     pub(crate) heads: SmallVec<[Head; 1]>,
     pub(crate) trace_flags: u8,
     pub(crate) tracestate: Option<String>,
+    pub(crate) b3: Option<b3::Form>,
+    /// As it came: the entry has its level in place of its depth.
+    pub(crate) identifier: RequestIdentifier,
     pub(crate) role: Role,
 }
 
@@ -106,6 +110,7 @@ struct Inner {
     began_ns: u64,
     trace_flags: u8,
     tracestate: Option<String>,
+    b3: Option<b3::Form>,
     state: Mutex<State>,
 }
 
@@ -130,7 +135,7 @@ impl Exchange {
     pub(crate) fn begin(node: Node, begun: Begun) -> Self {
         let Begun { opening, .. } = begun;
         let call = opening.call.as_ref().expect("an inbound entry is a call");
-        let (identifier, interaction) = (call.identifier.clone(), call.interaction);
+        let interaction = call.interaction;
         let (session, client) = (opening.session, opening.client);
         let service = opening.service.clone();
         let mut actions = Actions::new(begun.heads.into_vec());
@@ -150,7 +155,7 @@ impl Exchange {
         let lazily = matches!(stage, Stage::Unwritten(_));
         let exchange = Self {
             inner: Arc::new(Inner {
-                identifier,
+                identifier: begun.identifier,
                 interaction,
                 session,
                 client,
@@ -158,7 +163,7 @@ impl Exchange {
                 began_ns: begun.began_ns,
                 trace_flags: begun.trace_flags,
                 tracestate: begun.tracestate,
-
+                b3: begun.b3,
                 state: Mutex::new(State {
                     stage,
                     actions,
@@ -280,11 +285,66 @@ impl Exchange {
         method: &str,
         path: &str,
     ) -> Outbound {
-        Outbound::begin(self.inner.clone(), peer, peer_host, method, path)
+        let interaction = Interaction::from_random(self.inner.node.random());
+        self.call_as(interaction, peer, peer_host, method, path)
+    }
+
+    /// As [`Exchange::call`], of an interaction that the code has given an id of its own: a span
+    /// of OpenTelemetry's, whose id then names the call everywhere.
+    #[must_use]
+    pub fn call_as(
+        &self,
+        interaction: Interaction,
+        peer: Option<&str>,
+        peer_host: Option<&str>,
+        method: &str,
+        path: &str,
+    ) -> Outbound {
+        Outbound::begin(
+            self.inner.clone(),
+            interaction,
+            peer,
+            peer_host,
+            method,
+            path,
+        )
+    }
+
+    /// What the request's own identifier looks like in W3C Trace Context, and in the forms that
+    /// this node writes for other systems (D15) and in `also`. `None` where only a part of the id
+    /// of this interaction is known, which those forms have no place for.
+    #[must_use]
+    pub fn trace_context(&self, also: Wrap) -> Option<(TraceContext, Wrapped)> {
+        let inner = &*self.inner;
+        let interaction = inner.interaction?;
+        let context = carrier::inject_trace_context(
+            &inner.identifier,
+            interaction,
+            inner.trace_flags,
+            inner.tracestate.as_deref(),
+        );
+        let wrapped = inner.wrapped(&inner.identifier, interaction, None, also);
+        Some((context, wrapped))
     }
 }
 
 impl Inner {
+    /// The headers of other systems' forms.
+    fn wrapped(
+        &self,
+        identifier: &RequestIdentifier,
+        interaction: Interaction,
+        before: Option<Interaction>,
+        also: Wrap,
+    ) -> Wrapped {
+        let wrap = self.node.identifiers().wrap.and(also);
+        let b3 = wrap.any().then(|| {
+            let form = self.b3.unwrap_or(b3::Form::of_flags(self.trace_flags));
+            b3::inject(identifier, interaction, before, form)
+        });
+        Wrapped { wrap, b3 }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,6 +8,7 @@ use selvedge_identity::{HeaderText, Interaction, RequestIdentifier, SessionToken
 
 use super::actions::Begin;
 use super::{End, Inner, Stage};
+use crate::{Wrap, Wrapped};
 
 /// An outbound call: its entry is the calling side. Dropped without [`Outbound::close`], it is
 /// written as failed.
@@ -16,6 +17,8 @@ pub struct Outbound {
     shared: Arc<Shared>,
     identifier: RequestIdentifier,
     interaction: Interaction,
+    /// Trace flags and other systems' `tracestate`, where they are not the request's.
+    passed_on: Option<(u8, Option<String>)>,
     begin: Begin,
 }
 
@@ -35,6 +38,8 @@ pub struct OutboundHeaders {
     pub traceparent: HeaderText<55>,
     /// `tracestate`.
     pub tracestate: StateText,
+    /// The forms of other systems (D15).
+    pub wrapped: Wrapped,
     /// `selvedge-caller`.
     pub caller: Text,
     /// `selvedge-carried`, where there is a session.
@@ -44,14 +49,14 @@ pub struct OutboundHeaders {
 impl Outbound {
     pub(super) fn begin(
         exchange: Arc<Inner>,
+        interaction: Interaction,
         peer: Option<&str>,
         peer_host: Option<&str>,
         method: &str,
         path: &str,
     ) -> Self {
         let node = exchange.node.clone();
-        let interaction = Interaction::from_random(node.random());
-        let identifier = exchange.identifier.advance(interaction, node.shape());
+        let identifier = node.advance(&exchange.identifier, interaction);
         let path = node.keep().path(path);
         let mut opening: Opening = node.opening(Direction::Outbound, &action_name(method, path));
         opening.request.fields = request_fields(method, path);
@@ -60,7 +65,7 @@ impl Outbound {
         opening.client = exchange.client;
         opening.generated = Some(opening.at);
         opening.call = Some(Call {
-            identifier: identifier.clone(),
+            identifier: node.identifiers().levels.in_entry(&identifier).0,
             interaction: Some(interaction),
             peer: peer.map(Into::into),
             peer_host: peer_host.map(Into::into),
@@ -82,8 +87,17 @@ impl Outbound {
             shared,
             identifier,
             interaction,
+            passed_on: None,
             begin,
         }
+    }
+
+    /// The call passes on these trace flags and members of `tracestate` instead of its request's:
+    /// where the code has made its own of those.
+    #[must_use]
+    pub fn passing_on(mut self, flags: u8, tracestate: Option<String>) -> Self {
+        self.passed_on = Some((flags, tracestate));
+        self
     }
 
     /// The identifier that the call carries.
@@ -96,17 +110,23 @@ impl Outbound {
     /// hands the whole token on, does not ask.
     #[must_use]
     pub fn headers(&self, carried: bool) -> OutboundHeaders {
+        self.headers_as(carried, Wrap::default())
+    }
+
+    /// As [`Outbound::headers`], in these forms of other systems beside those that this node
+    /// always writes: for a caller or a callee that speaks them.
+    #[must_use]
+    pub fn headers_as(&self, carried: bool, also: Wrap) -> OutboundHeaders {
         let exchange = &self.exchange;
+        let (flags, tracestate) = match &self.passed_on {
+            Some((flags, tracestate)) => (*flags, tracestate.as_deref()),
+            None => (exchange.trace_flags, exchange.tracestate.as_deref()),
+        };
         let Injected {
             request,
             traceparent,
             tracestate,
-        } = carrier::inject(
-            &self.identifier,
-            self.interaction,
-            exchange.trace_flags,
-            exchange.tracestate.as_deref(),
-        );
+        } = carrier::inject(&self.identifier, self.interaction, flags, tracestate);
         let session = exchange.session.filter(|_| carried);
         let carried = session.map(|session| {
             let heads = self.begin.after.iter().cloned().collect();
@@ -116,6 +136,12 @@ impl Outbound {
             request,
             traceparent,
             tracestate,
+            wrapped: exchange.wrapped(
+                &self.identifier,
+                self.interaction,
+                exchange.interaction,
+                also,
+            ),
             caller: exchange.service.clone(),
             carried,
         }

@@ -148,6 +148,8 @@ impl Channels {
             carrier::TRACESTATE: own.tracestate.as_str(),
             carrier::CALLER: &*own.caller,
         });
+        own.wrapped
+            .write(|name, value| headers[name] = value.into());
         if let Some(carried) = own.carried {
             headers[carrier::CARRIED] = carried.into();
         }
@@ -198,6 +200,7 @@ impl Channels {
                 request: found.as_deref().map(str::as_bytes).or(headers.request),
                 ..headers
             },
+            b3: pairs.b3,
             caller: pairs.caller.and_then(|name| str::from_utf8(name).ok()),
             method: &new.method,
             path: &new.path,
