@@ -103,6 +103,12 @@ pub trait Source: Send + Sync + 'static {
         None
     }
 
+    /// Told when a subscriber who reports has got everything up to what was reported: `end`
+    /// (exclusive) of `epoch`. Must return at once, and call nothing of the bus.
+    fn taken(&self, epoch: Epoch, end: u64) {
+        let _ = (epoch, end);
+    }
+
     /// Answers a question of [`Bus::ask`], a page at a time, of bounded size and time.
     ///
     /// # Errors

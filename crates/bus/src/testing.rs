@@ -23,6 +23,7 @@ struct State {
     reads: u64,
     terms: Terms,
     reported: Option<(Epoch, u64)>,
+    taken: Option<(Epoch, u64)>,
 }
 
 #[derive(Debug)]
@@ -134,6 +135,12 @@ impl MemoryJournal {
         end
     }
 
+    /// The report that it was told to be taken.
+    #[must_use]
+    pub fn report_taken(&self) -> Option<(Epoch, u64)> {
+        self.state().taken
+    }
+
     /// How often it was read.
     #[must_use]
     pub fn reads(&self) -> u64 {
@@ -206,6 +213,10 @@ impl Source for MemoryJournal {
 
     fn reported(&self) -> Option<(Epoch, u64)> {
         self.state().reported
+    }
+
+    fn taken(&self, epoch: Epoch, end: u64) {
+        self.state().taken = Some((epoch, end));
     }
 
     /// Finds the records that end in the question, in one page.

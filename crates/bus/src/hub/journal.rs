@@ -168,6 +168,11 @@ impl JournalState {
         self.reported.and_then(place).unwrap_or(Bound::Nothing)
     }
 
+    /// Whether this is where the bound is.
+    pub(crate) fn is_reported_to(&self, bound: Bound, epoch: Epoch, end: u64) -> bool {
+        matches!(bound, Bound::At(..)) && self.reported == Some((epoch, end))
+    }
+
     /// The epoch being written, if its writer is present.
     pub(crate) fn present_epoch(&self) -> Option<Epoch> {
         self.owner.as_ref()?;

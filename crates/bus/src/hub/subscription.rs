@@ -98,6 +98,8 @@ struct Cursor {
     failures: u32,
     /// Has kept up with the ring since it last caught up.
     live: bool,
+    /// The report that its owner was told to be taken.
+    taken: Option<(Epoch, u64)>,
 }
 
 /// A read from an owner, done.
@@ -301,6 +303,14 @@ impl HubSubscription {
                 Step::Due(due) => return Some(due),
                 Step::Idle => {
                     cursor.idle_at = journal.changes;
+                    if let Place::At(epoch, end) = cursor.place
+                        && journal.is_reported_to(bound, epoch, end)
+                        && cursor.taken != Some((epoch, end))
+                        && let Some(owner) = &journal.owner
+                    {
+                        cursor.taken = Some((epoch, end));
+                        owner.source.taken(epoch, end);
+                    }
                     return None;
                 }
             };
@@ -383,6 +393,7 @@ impl HubSubscription {
                 retry_at: None,
                 failures: 0,
                 live: false,
+                taken: None,
             });
         }
     }

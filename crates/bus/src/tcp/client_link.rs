@@ -275,6 +275,14 @@ impl ClientLink<'_> {
                     let _ = outbox.push_when_room(answer).await;
                 });
             }
+            Message::ReportTaken { epoch, end } => {
+                let state = self.client.state();
+                let source = state.joins.get(&channel).map(|j| Arc::clone(&j.source));
+                drop(state);
+                if let Some(source) = source {
+                    source.taken(epoch, end);
+                }
+            }
             Message::Answer { id, result } => {
                 if let Some(waiting) = self.client.state().asked.remove(&id) {
                     let _ = waiting.send(result);

@@ -77,6 +77,8 @@ pub(crate) enum Message {
         id: u32,
         result: Result<Found, Refusal>,
     },
+    /// h: a subscriber who reports has got what was reported up to here.
+    ReportTaken { epoch: Epoch, end: u64 },
     /// c: opens a subscription, on this channel.
     Subscribe {
         name: String,
@@ -246,6 +248,11 @@ impl Message {
                 out.put_u32_le(*id);
                 put_answer(out, result);
                 31
+            }
+            Self::ReportTaken { epoch, end } => {
+                put_epoch(out, *epoch);
+                out.put_u64_le(*end);
+                32
             }
             Self::Subscribe {
                 name,
@@ -476,6 +483,10 @@ impl Body {
             31 => Message::Answer {
                 id: self.u32()?,
                 result: self.answer()?,
+            },
+            32 => Message::ReportTaken {
+                epoch: self.epoch()?,
+                end: self.u64()?,
             },
             _ => return Err(FrameError::Content("unknown kind of frame")),
         })

@@ -170,6 +170,13 @@ impl Source for RemoteSource {
         self.reported
     }
 
+    fn taken(&self, epoch: Epoch, end: u64) {
+        // A link that has ended is noticed by its own tasks.
+        let _ = self
+            .outbox
+            .push(Message::ReportTaken { epoch, end }.frame(self.channel));
+    }
+
     async fn find(&self, question: Bytes) -> Result<Found, SourceError> {
         let _room = self.reads.room.acquire().await.map_err(|_| ended())?;
         let (sender, answer) = oneshot::channel();

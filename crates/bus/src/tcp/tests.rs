@@ -333,6 +333,7 @@ fn message() -> impl Strategy<Value = Message> {
                 reported
             }),
         (epoch(), any::<u64>()).prop_map(|(epoch, end)| Message::Report { epoch, end }),
+        (epoch(), any::<u64>()).prop_map(|(epoch, end)| Message::ReportTaken { epoch, end }),
         (any::<u32>(), server(), bytes()).prop_map(|(id, server, question)| Message::Ask {
             id,
             server,

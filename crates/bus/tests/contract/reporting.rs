@@ -1,6 +1,7 @@
 //! What every bus keeps of an owner's terms, and of questions (D7).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use selvedge_bus::testing::MemoryJournal;
@@ -80,6 +81,12 @@ pub(crate) async fn a_report_comes_in_few_batches<H: Harness>() {
         }
     }
     assert!(batches <= 2, "{batches} batches of 201 records");
+    // The owner hears that it was taken: by the time of its next event at the latest.
+    while journal.report_taken() != Some((epoch, end)) {
+        tokio::task::yield_now().await;
+        let soon = Duration::from_millis(1);
+        let _ = tokio::time::timeout(soon, reporter.next()).await;
+    }
 }
 
 pub(crate) async fn a_reporter_that_joins_late_gets_what_was_reported<H: Harness>() {

@@ -16,6 +16,9 @@ use crate::metrics::{NodeMetrics, count};
 /// How long to wait before an unreadable journal is read again.
 const UNREADABLE_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a stop waits for a sign that someone takes the last report.
+const TAKEN_WAIT: Duration = Duration::from_secs(1);
+
 /// Bytes of records that are taken from the journal at once.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 
@@ -115,6 +118,8 @@ impl Own {
         }
         if period.is_some() {
             self.report().await;
+            // What the hub does not hold can be read from here only.
+            self.source.until_taken(TAKEN_WAIT).await;
         }
     }
 

@@ -1,12 +1,15 @@
 //! The journal as the back-end network sees it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use selvedge_bus::{Batch, Extent, Found, Source, SourceError, SourceRead, Terms};
 use selvedge_identity::{Epoch, ServerName};
 use selvedge_journal::{Delivery, Journal};
+use tokio::sync::watch;
 
 use super::find;
 use crate::metrics::{NodeMetrics, count};
@@ -27,6 +30,10 @@ pub(crate) struct JournalSource {
     metrics: Arc<NodeMetrics>,
     terms: Terms,
     reported: Mutex<Option<(Epoch, u64)>>,
+    /// The last report that someone got all of.
+    taken: watch::Sender<Option<(Epoch, u64)>>,
+    /// Reads by the network, to tell one that still takes a report from one that is not there.
+    reads: AtomicU64,
 }
 
 impl JournalSource {
@@ -42,6 +49,24 @@ impl JournalSource {
             metrics,
             terms,
             reported: Mutex::default(),
+            taken: watch::Sender::new(None),
+            reads: AtomicU64::new(0),
+        }
+    }
+
+    /// Waits until someone has got all of the last report. Gives up once nobody has read of the
+    /// journal for `patience`: nobody is there to take it now.
+    pub(super) async fn until_taken(&self, patience: Duration) {
+        let wanted = self.reported();
+        let mut taken = self.taken.subscribe();
+        loop {
+            let reads = self.reads.load(Ordering::Relaxed);
+            let arrived = taken.wait_for(|taken| *taken >= wanted);
+            if tokio::time::timeout(patience, arrived).await.is_ok()
+                || self.reads.load(Ordering::Relaxed) == reads
+            {
+                return;
+            }
         }
     }
 
@@ -108,6 +133,7 @@ impl Source for JournalSource {
         from: u64,
         bytes_max: usize,
     ) -> Result<SourceRead, SourceError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let mut reader = self.journal.reader(Some((epoch, from)));
         let read = reader
             .try_next(bytes_max)
@@ -131,6 +157,10 @@ impl Source for JournalSource {
 
     fn reported(&self) -> Option<(Epoch, u64)> {
         *self.reported.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn taken(&self, epoch: Epoch, end: u64) {
+        self.taken.send_replace(Some((epoch, end)));
     }
 
     async fn find(&self, question: Bytes) -> Result<Found, SourceError> {
