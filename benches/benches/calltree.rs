@@ -7,34 +7,47 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use selvedge_calltree::{Handle, Observation, Place, TreeBuilder};
 use selvedge_entry::{Direction, Outcome, Text, Timestamp};
 use selvedge_identity::{
     Epoch, Interaction, Origin, Position, RequestIdentifier, ServerName, StackId,
 };
 
+/// How calls hang together.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// Each was made by one of the twenty before it: some hundred thousand levels of a million.
+    Deep,
+    /// Each was made by any before it: some forty levels, most calls of a caller far away.
+    Wide,
+}
+
 /// The program's own allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SERVICES: usize = 30;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
+/// How many entries come at a time where they come in pieces.
+const PIECE: usize = 100;
 
 fn main() {
     println!("tree building, entries/s of core time (best of {ROUNDS})");
     println!(
-        "{:<34}{:>14}{:>14}{:>14}",
-        "", "batch", "one by one", "plain sort"
+        "{:<42}{:>12}{:>12}{:>12}{:>12}",
+        "", "batch", "in pieces", "one by one", "plain sort"
     );
     let only = std::env::args()
         .skip(1)
         .find(|argument| !argument.starts_with('-'));
     let mut random = Random(1);
-    for (name, trees, calls) in [
-        ("5,000 trees of 100 calls", 5000, 100),
-        ("1 tree of 1,000,000 calls", 1, 1_000_000),
+    for (name, trees, calls, shape) in [
+        ("5,000 trees of 100 calls", 5000, 100, Shape::Deep),
+        ("1 deep tree of 1,000,000 calls", 1, 1_000_000, Shape::Deep),
+        ("1 wide tree of 1,000,000 calls", 1, 1_000_000, Shape::Wide),
     ] {
         for shuffled in [false, true] {
             let order = if shuffled { "shuffled" } else { "in order" };
@@ -42,13 +55,18 @@ fn main() {
             if only.as_ref().is_some_and(|only| !label.contains(only)) {
                 continue;
             }
-            let mut load: Vec<(Origin, Vec<Observation>)> =
-                (0..trees).map(|at| tree(at, calls, &mut random)).collect();
+            let mut load: Vec<(Origin, Vec<Observation>)> = (0..trees)
+                .map(|at| tree(at, calls, shape, &mut random))
+                .collect();
             if shuffled {
                 load.iter_mut()
                     .for_each(|(_, entries)| random.shuffle(entries));
             }
             let entries: usize = load.iter().map(|(_, entries)| entries.len()).sum();
+            if std::env::args().any(|argument| argument == "profile") {
+                best(&load, TreeBuilder::batch);
+                return;
+            }
             let batch = best(&load, TreeBuilder::batch);
             let single = best(&load, |origin, entries| {
                 let mut builder = TreeBuilder::new(origin);
@@ -57,22 +75,33 @@ fn main() {
                 }
                 builder
             });
+            let pieces = best(&load, |origin, entries| {
+                let mut builder = TreeBuilder::new(origin);
+                let mut entries = entries.into_iter();
+                while entries.len() > 0 {
+                    builder.extend(entries.by_ref().take(PIECE));
+                }
+                builder
+            });
             let sort = sort(&load);
             let rate =
                 |time: Duration| format!("{:.2} M", entries as f64 / time.as_secs_f64() / 1e6);
             println!(
-                "{label:<34}{:>14}{:>14}{:>14}",
+                "{label:<42}{:>12}{:>12}{:>12}{:>12}",
                 rate(batch),
+                rate(pieces),
                 rate(single),
                 rate(sort)
             );
             let ratio = |time: Duration| sort.as_secs_f64() / time.as_secs_f64();
             println!(
-                "| tree building, {label}: entries/s in a batch; one by one | {}; {} | plain sort {} | {:.2}; {:.2} |",
+                "| tree building, {label}: entries/s in a batch; in pieces; one by one | {}; {}; {} | plain sort {} | {:.2}; {:.2}; {:.2} |",
                 rate(batch),
+                rate(pieces),
                 rate(single),
                 rate(sort),
                 ratio(batch),
+                ratio(pieces),
                 ratio(single)
             );
         }
@@ -85,7 +114,7 @@ fn best(
 ) -> Duration {
     best_of(load, |entries| {
         let mut built = Vec::with_capacity(entries.len());
-        let start = Clock::start();
+        let start = core_time();
         for (origin, entries) in entries {
             let builder = build(origin, entries);
             let tree = builder.tree();
@@ -94,19 +123,19 @@ fn best(
             drop(tree);
             built.push(builder);
         }
-        start.spent()
+        core_time() - start
     })
 }
 
 fn sort(load: &[(Origin, Vec<Observation>)]) -> Duration {
     best_of(load, |mut entries| {
-        let start = Clock::start();
+        let start = core_time();
         for (_, entries) in &mut entries {
             entries
                 .sort_unstable_by_key(|entry| (entry.place.depth(), entry.place.own().to_bits()));
             black_box(entries.len());
         }
-        start.spent()
+        core_time() - start
     })
 }
 
@@ -120,29 +149,10 @@ fn best_of(
     (0..ROUNDS).map(|_| round()).min().unwrap_or_default()
 }
 
-/// Time this thread spent on a core, where the system tells it (so that a busy machine does not
-/// count), else plain time.
-enum Clock {
-    Core(u64),
-    Wall(Instant),
-}
-
-impl Clock {
-    fn start() -> Self {
-        Self::core().map_or_else(|| Self::Wall(Instant::now()), Self::Core)
-    }
-
-    fn spent(&self) -> Duration {
-        match self {
-            Self::Core(start) => Duration::from_nanos(Self::core().unwrap_or(*start) - start),
-            Self::Wall(start) => start.elapsed(),
-        }
-    }
-
-    fn core() -> Option<u64> {
-        let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-        text.split(' ').next()?.parse().ok()
-    }
+/// Time this thread has spent on a core: a busy machine does not count.
+fn core_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Repeatable random numbers (SplitMix64).
@@ -169,7 +179,12 @@ impl Random {
 }
 
 /// One request of `calls` calls over [`SERVICES`] services, both sides logged; default shape.
-fn tree(number: usize, calls: usize, random: &mut Random) -> (Origin, Vec<Observation>) {
+fn tree(
+    number: usize,
+    calls: usize,
+    shape: Shape,
+    random: &mut Random,
+) -> (Origin, Vec<Observation>) {
     let origin = Origin::new(number as u64, [3; 10]);
     let text = |kind: &str, at: usize| -> Text { Arc::from(format!("{kind}-{at}")) };
     let services: Vec<Text> = (0..SERVICES).map(|at| text("service", at)).collect();
@@ -183,7 +198,10 @@ fn tree(number: usize, calls: usize, random: &mut Random) -> (Origin, Vec<Observ
     let mut made: Vec<(RequestIdentifier, usize)> = Vec::with_capacity(calls);
     let mut entries = Vec::with_capacity(calls * 2);
     for at in 0..calls {
-        let parent = (at > 0).then(|| at - 1 - random.below(at.min(20)));
+        let parent = (at > 0).then(|| match shape {
+            Shape::Deep => at - 1 - random.below(at.min(20)),
+            Shape::Wide => random.below(at),
+        });
         let id = Interaction::from_random(random.next().to_be_bytes());
         let depth = parent.map_or(0, |parent| made[parent].0.depth() + 1);
         let mut stack: Vec<StackId> =

@@ -8,13 +8,13 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::ops::Range;
 
 use selvedge_entry::{Direction, Outcome};
 use selvedge_identity::Origin;
 
 use crate::chain::Packed;
 use crate::clocks::Clocks;
+use crate::order;
 use crate::resolve::Resolved;
 use crate::skeleton::{NONE, Skeleton};
 use crate::{Handle, Levels, Observation, Tree};
@@ -44,6 +44,8 @@ pub struct TreeBuilder {
     /// Lists that became long, by handle.
     crowds: HashMap<(u32, Direction), HashMap<Handle, Vec<u32>>>,
     pub(crate) refused: usize,
+    /// Repeats that still lie among `observations`; their briefs are [`Brief::NONE`].
+    gone: usize,
 }
 
 /// What a tree's making reads of every observation, packed densely.
@@ -70,6 +72,9 @@ const CROWD: usize = 32;
 /// How many observations of a batch are looked ahead, so that their cache misses overlap.
 const AHEAD: usize = 32;
 
+/// From so many on, observations of a batch are put in order first: fewer stay in the cache.
+const MANY: usize = 8192;
+
 impl TreeBuilder {
     /// An empty builder whose depths are levels.
     #[must_use]
@@ -89,6 +94,7 @@ impl TreeBuilder {
             clocks: Clocks::default(),
             crowds: HashMap::new(),
             refused: 0,
+            gone: 0,
         }
     }
 
@@ -102,13 +108,14 @@ impl TreeBuilder {
 
     /// Adds all of them: the same as adding each, faster.
     pub fn add_all(&mut self, mut observations: Vec<Observation>) {
-        if self.is_empty() {
+        let from = self.observations.len();
+        if self.observations.is_empty() {
             self.skeleton = Skeleton::with_capacity(observations.len() / 2 + 1);
             self.observations = observations;
         } else {
             self.observations.append(&mut observations);
         }
-        self.take(self.briefs.len());
+        self.take(from);
     }
 
     /// Whose tree it is.
@@ -120,13 +127,13 @@ impl TreeBuilder {
     /// How many distinct observations it holds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.observations.len()
+        self.observations.len() - self.gone
     }
 
     /// Whether it holds none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.observations.is_empty()
+        self.len() == 0
     }
 
     /// How many observations were refused.
@@ -139,9 +146,11 @@ impl TreeBuilder {
     pub fn add(&mut self, observation: Observation) -> Added {
         let number = self.observations.len();
         self.observations.push(observation);
+        self.briefs.push(Brief::NONE);
         let added = self.place(number);
         if added != Added::New {
             self.observations.pop();
+            self.briefs.pop();
         }
         added
     }
@@ -152,16 +161,25 @@ impl TreeBuilder {
         Tree::build(self)
     }
 
-    /// Adds the observations from number `from` on, which lie there already. So many at a time
-    /// are looked up ahead that their cache misses overlap.
+    /// Adds the observations from number `from` on, which lie there already.
     fn take(&mut self, from: usize) {
-        self.briefs.reserve(self.observations.len() - from);
+        let count = self.observations.len() - from;
+        self.briefs.resize(self.observations.len(), Brief::NONE);
+        if count >= MANY {
+            self.take_many(from);
+        } else {
+            self.take_few(from);
+        }
+    }
+
+    /// In the order in which they lie. So many at a time are looked up ahead that their cache
+    /// misses overlap.
+    fn take_few(&mut self, from: usize) {
         let mut end = from;
         let mut next = from;
-        let mut slots = [0u64; 2 * AHEAD];
         while next < self.observations.len() {
             let ahead = (next + AHEAD).min(self.observations.len());
-            self.look_ahead(next..ahead, &mut slots);
+            self.look_ahead(next as u32..ahead as u32);
             while next < ahead {
                 if next != end {
                     self.observations.swap(next, end);
@@ -171,11 +189,48 @@ impl TreeBuilder {
             }
         }
         self.observations.truncate(end);
+        self.briefs.truncate(end);
     }
 
-    fn look_ahead(&self, range: Range<usize>, slots: &mut [u64; 2 * AHEAD]) {
-        for (slots, observation) in slots.chunks_mut(2).zip(&self.observations[range]) {
-            let place = &observation.place;
+    /// Callers before those whom they called. So a group is made by its own entry, whole, and
+    /// knows what its children say of it: nothing is put together from parts. In a deep tree
+    /// neighbours also lie near each other then.
+    fn take_many(&mut self, from: usize) {
+        let depths = self.observations[from..].iter().map(|o| o.place.depth());
+        let order = order::by_depth(depths, from as u32);
+        for (nth, window) in order.chunks(AHEAD).enumerate() {
+            // What is looked up ahead next has to be there by then.
+            let later = order.chunks(AHEAD).nth(nth + 2).unwrap_or_default();
+            let touched = later
+                .iter()
+                .map(|&number| self.observations[number as usize].touch());
+            black_box(touched.fold(0, |all, one| all ^ one));
+            self.look_ahead(window.iter().copied());
+            for &number in window {
+                self.gone += usize::from(self.place(number as usize) != Added::New);
+            }
+        }
+        if self.gone * 2 > self.observations.len() {
+            self.close_gaps();
+        }
+    }
+
+    /// Gives the places of repeats in `observations` back.
+    fn close_gaps(&mut self) {
+        let briefs = std::mem::take(&mut self.briefs);
+        let mut live = briefs.iter().map(|brief| brief.clock != NONE);
+        self.observations.retain(|_| live.next().unwrap_or(false));
+        self.observations.shrink_to_fit();
+        self.gone = 0;
+        self.briefs = briefs.into_iter().filter(|b| b.clock != NONE).collect();
+        let width = self.skeleton.width();
+        self.narrow(width);
+    }
+
+    fn look_ahead(&self, numbers: impl Iterator<Item = u32>) {
+        let mut slots = [0u64; 2 * AHEAD];
+        for (slots, number) in slots.chunks_mut(2).zip(numbers) {
+            let place = &self.observations[number as usize].place;
             let level = self.levels.level(place.depth()).unwrap_or(0);
             let chain = place.packed();
             let tag = |at: usize| {
@@ -208,7 +263,7 @@ impl TreeBuilder {
         }
         let observation = &self.observations[number];
         let clock = self.clocks.number(&observation.handle, &observation.host);
-        self.briefs.push(Brief::new(observation, clock));
+        self.briefs[number] = Brief::new(observation, clock);
         self.hang(
             group,
             u32::try_from(number).expect("fewer than 2^32 entries"),
@@ -341,6 +396,9 @@ impl TreeBuilder {
         self.skeleton.narrow(narrowest);
         self.crowds.clear();
         for number in 0..self.briefs.len() {
+            if self.briefs[number].clock == NONE {
+                continue;
+            }
             self.briefs[number].next = NONE;
             let observation = &self.observations[number];
             let level = self.level_of(observation).expect("it was taken before");
@@ -352,12 +410,26 @@ impl TreeBuilder {
 
 impl Extend<Observation> for TreeBuilder {
     fn extend<I: IntoIterator<Item = Observation>>(&mut self, observations: I) {
+        let from = self.observations.len();
         self.observations.extend(observations);
-        self.take(self.briefs.len());
+        self.take(from);
     }
 }
 
 impl Brief {
+    /// Of an observation that is not placed, or a repeat.
+    const NONE: Self = Self {
+        at: 0,
+        head: u64::MAX,
+        end: u64::MAX,
+        sequence: 0,
+        clock: NONE,
+        next: NONE,
+        error: false,
+        ignored_hop: false,
+        detailed: false,
+    };
+
     fn new(observation: &Observation, clock: u32) -> Self {
         Self {
             at: observation.at.0,

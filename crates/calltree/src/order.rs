@@ -89,6 +89,35 @@ pub(crate) fn nodes(
     (nodes, top_count)
 }
 
+/// The numbers from `first` on, by their depth, else as they are. A radix sort of eleven bits a
+/// pass: a pass that moves nothing is left out.
+pub(crate) fn by_depth(depths: impl Iterator<Item = u32>, first: u32) -> Vec<u32> {
+    const BITS: u32 = 11;
+    let mut rows: Vec<(u32, u32)> = depths.zip(first..).collect();
+    let all = rows.iter().fold(0, |all, (depth, _)| all | depth);
+    let mut sorted = vec![(0, 0); rows.len()];
+    for shift in (0..u32::BITS)
+        .step_by(BITS as usize)
+        .take_while(|shift| all >> shift != 0)
+    {
+        let digit = |depth: u32| (depth >> shift) as usize & ((1 << BITS) - 1);
+        let mut starts = [0u32; (1 << BITS) + 1];
+        for (depth, _) in &rows {
+            starts[digit(*depth) + 1] += 1;
+        }
+        for at in 0..1 << BITS {
+            starts[at + 1] += starts[at];
+        }
+        for row in &rows {
+            let at = &mut starts[digit(row.0)];
+            sorted[*at as usize] = *row;
+            *at += 1;
+        }
+        std::mem::swap(&mut rows, &mut sorted);
+    }
+    rows.into_iter().map(|(_, number)| number).collect()
+}
+
 /// The interactions of level 0; and gives those of level 1 that name no parent to it, for an
 /// origin has one root.
 fn find_roots(builder: &TreeBuilder, resolved: &mut Resolved) -> Vec<u32> {

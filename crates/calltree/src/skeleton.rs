@@ -53,6 +53,11 @@ impl Skeleton {
         }
     }
 
+    /// By how many bytes of an id groups are found.
+    pub(crate) fn width(&self) -> u8 {
+        self.width
+    }
+
     /// Whether an id of so many bytes is narrower than those groups are found by: then call
     /// [`Self::narrow`] and add everything anew.
     #[inline]
