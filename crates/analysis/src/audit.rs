@@ -47,8 +47,8 @@ pub struct LineKey {
 pub struct Wanted {
     /// Of this consumer only.
     pub consumer: Option<Consumer>,
-    /// Of this service only.
-    pub service: Option<Text>,
+    /// Of this service only; `Some(None)`: of calls to services that nobody names.
+    pub service: Option<Option<Text>>,
     /// Over what stretches.
     pub period: Period,
     /// Only lines behind this one.
@@ -101,7 +101,12 @@ impl Audit {
             if service.is_none() {
                 *self.unnamed.entry((consumer.clone(), from)).or_default() += totals.calls;
             }
-            if self.wanted.service.is_some() && self.wanted.service != service {
+            if self
+                .wanted
+                .service
+                .as_ref()
+                .is_some_and(|wanted| *wanted != service)
+            {
                 continue;
             }
             let key = LineKey {
@@ -138,15 +143,15 @@ impl Audit {
         self.seen.len()
     }
 
-    /// The lines in order, and whether there are more behind them. `from` and `to` are the range
-    /// that was asked for: periods at its ends are cut by it.
+    /// The lines in order, and the last of them if there are more behind it. `from` and `to` are
+    /// the range that was asked for: periods at its ends are cut by it.
     #[must_use]
     pub fn lines(
         &self,
         losses: &Losses,
         from: Option<Timestamp>,
         to: Option<Timestamp>,
-    ) -> (Vec<Line>, bool) {
+    ) -> (Vec<Line>, Option<LineKey>) {
         let lines = self
             .lines
             .iter()
@@ -156,7 +161,10 @@ impl Audit {
                 let unnamed = unnamed.copied().unwrap_or(0);
                 Line::new(key, totals, unnamed, self.wanted.period, losses, (from, to))
             });
-        (lines.collect(), self.lines.len() > self.wanted.limit)
+        let lines: Vec<Line> = lines.collect();
+        let more = self.lines.len() > lines.len();
+        let last = self.lines.keys().nth(lines.len().wrapping_sub(1));
+        (lines, last.filter(|_| more).cloned())
     }
 
     /// One line more than is shown, to tell whether there is one.

@@ -10,7 +10,7 @@ use axum::routing::get;
 use selvedge_bus::{Hub, ReportMode};
 use selvedge_journal::JournalState;
 use selvedge_node::Node;
-use selvedge_repository::AdminExtras;
+use selvedge_repository::{Access, AdminExtras};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -72,12 +72,13 @@ impl Metrics {
         self.routes = std::mem::take(&mut self.routes).merge(routes);
     }
 
-    pub(crate) fn extras(mut self) -> AdminExtras {
+    pub(crate) fn extras(mut self, access: Access) -> AdminExtras {
         let routes = std::mem::take(&mut self.routes);
         AdminExtras {
             metrics: Some(Arc::new(move || self.render())),
             // Identifiers by reference, for servers of different hosts (D5).
             routes: Some(routes.merge(selvedge::reference_store(Arc::default()))),
+            access,
             ..AdminExtras::default()
         }
     }

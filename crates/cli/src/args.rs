@@ -9,6 +9,8 @@ use clap::{Args, Parser, Subcommand};
 use selvedge_identity::{Origin, ServerName, SessionId};
 use selvedge_receiver::Step;
 
+use crate::analysis;
+
 /// Balances requests over a fleet of servers, keeps every visit in true order, and rebuilds every
 /// request's call tree.
 #[derive(Debug, Parser)]
@@ -34,6 +36,12 @@ pub(crate) enum Command {
     Diagnose(Diagnose),
     /// Have servers report entries that they hold back: of a request, a visit or a time.
     Fetch(Fetch),
+    /// Show the ways that requests take through the services: how often, how fast, how well.
+    Paths(analysis::Paths),
+    /// Show who consumed which service how often and how much.
+    Audit(analysis::Audit),
+    /// Make a key with which a consumer reads its own audit.
+    AuditKey(analysis::MakeKey),
     /// Read a local journal.
     Log(Log),
     /// Give a running Selvedge spans from files of other tracing systems (OTLP, Zipkin v2, Jaeger),

@@ -14,7 +14,20 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// # Errors
 /// When nothing answers there, or the answer is an error: its message.
 pub(crate) async fn get(admin: &str, path: &str, query: &[(&str, String)]) -> Result<Value> {
-    ask(Method::GET, admin, path, query, Vec::new()).await
+    ask(Method::GET, None, admin, path, query, Vec::new()).await
+}
+
+/// As [`get`], with a key of its own.
+///
+/// # Errors
+/// As there.
+pub(crate) async fn get_with(
+    key: Option<String>,
+    admin: &str,
+    path: &str,
+    query: &[(&str, String)],
+) -> Result<Value> {
+    ask(Method::GET, key, admin, path, query, Vec::new()).await
 }
 
 /// As [`get`], by POST: for what makes servers work.
@@ -22,7 +35,7 @@ pub(crate) async fn get(admin: &str, path: &str, query: &[(&str, String)]) -> Re
 /// # Errors
 /// As there.
 pub(crate) async fn post(admin: &str, path: &str, query: &[(&str, String)]) -> Result<Value> {
-    ask(Method::POST, admin, path, query, Vec::new()).await
+    ask(Method::POST, None, admin, path, query, Vec::new()).await
 }
 
 /// Posts a file, or a piece of one, which says itself what it is.
@@ -30,11 +43,15 @@ pub(crate) async fn post(admin: &str, path: &str, query: &[(&str, String)]) -> R
 /// # Errors
 /// As there.
 pub(crate) async fn send(admin: &str, path: &str, file: Vec<u8>) -> Result<Value> {
-    ask(Method::POST, admin, path, &[], file).await
+    ask(Method::POST, None, admin, path, &[], file).await
 }
+
+/// Without a key the one of this variable is shown, if there is one.
+const KEY: &str = "SELVEDGE_KEY";
 
 async fn ask(
     method: Method,
+    key: Option<String>,
     admin: &str,
     path: &str,
     query: &[(&str, String)],
@@ -51,6 +68,9 @@ async fn ask(
         .no_proxy()
         .build()?;
     let mut request = client.request(method, url);
+    if let Some(key) = key.or_else(|| std::env::var(KEY).ok()) {
+        request = request.bearer_auth(key);
+    }
     if !body.is_empty() {
         request = request.header("content-type", "application/octet-stream");
     }

@@ -54,13 +54,14 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     let mut metrics = Metrics::default();
     metrics.node(&node);
     metrics.hub(&hub);
+    metrics.routes(selvedge_follow::http::router(Arc::new(hub.clone())));
     let counts = running.metrics();
     metrics.more(move || counts.counts().to_prometheus());
     let mut ports = Ports::default();
     ports.add("gateway", running.local_addr());
     ports.add("bus", bus_address);
     let router = match &repository {
-        Some(repository) => repository.router(metrics.extras()),
+        Some(repository) => repository.router(metrics.extras(base.access())),
         None => metrics.router(),
     };
     let address = args.admin_listen.unwrap_or(config.admin.listen);
@@ -187,15 +188,18 @@ pub(crate) async fn repository(args: args::Repository) -> Result<()> {
         .unwrap_or_else(|| name("repository"));
     let bus = link(&base, &args.member, server_name.as_str())?;
     let options = RepositoryOptions::new(base.data.join("repository"));
-    let repository = Repository::start(options, bus)
+    let repository = Repository::start(options, bus.clone())
         .await
         .context("repository")?;
     let collecting = Collecting::start(&base.config.collector, false, repository).await?;
     let mut metrics = Metrics::default();
+    metrics.routes(selvedge_follow::http::router(bus));
     let counts = collecting.counts();
     metrics.more(move || counts.to_prometheus());
     let address = args.listen.unwrap_or(base.config.admin.listen);
-    let router = collecting.repository().router(metrics.extras());
+    let router = collecting
+        .repository()
+        .router(metrics.extras(base.access()));
     let admin = Admin::start(address, router).await?;
     let mut ports = Ports::default();
     ports.add("admin", admin.address);
@@ -212,7 +216,7 @@ pub(crate) async fn monitor(args: args::Monitor) -> Result<()> {
     let own_name = args.member.name.clone();
     let own_name = own_name.unwrap_or_else(|| name("monitor"));
     let bus = link(&base, &args.member, own_name.as_str())?;
-    let running = Thresholds::start(&base, own_name.as_str(), bus).await?;
+    let running = Thresholds::start(&base, own_name.as_str(), bus.clone()).await?;
     let Some(running) = running else {
         return Err(anyhow!(
             "nothing to watch for: write a [[threshold]] into the file that --config names"
@@ -220,6 +224,7 @@ pub(crate) async fn monitor(args: args::Monitor) -> Result<()> {
     };
     let mut metrics = Metrics::default();
     metrics.routes(thresholds::routes(Some(&running)));
+    metrics.routes(selvedge_follow::http::router(bus));
     let address = args.admin_listen.unwrap_or(base.config.admin.listen);
     let admin = Admin::start(address, metrics.router()).await?;
     let mut ports = Ports::default();

@@ -102,12 +102,15 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     metrics.more(move || counts.counts().to_prometheus());
     let thresholds = Thresholds::start(base, "thresholds", monitored).await?;
     metrics.routes(thresholds::routes(thresholds.as_ref()));
+    metrics.routes(selvedge_follow::http::router(Arc::new(hub.clone())));
     let collecting = Collecting::start(&config.collector, args.ephemeral, repository).await?;
     let counts = collecting.counts();
     metrics.more(move || counts.to_prometheus());
     let admin = Admin::start(
         port(config.admin.listen, args.ephemeral),
-        collecting.repository().router(metrics.extras()),
+        collecting
+            .repository()
+            .router(metrics.extras(base.access())),
     )
     .await?;
     ports.add("gateway", gateway.local_addr());

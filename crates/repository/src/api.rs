@@ -4,33 +4,41 @@
 //! file; errors are `{"error":{"code","message"}}`. Queries read files, so they run on the
 //! runtime's blocking threads.
 //!
-//! Limits: no authentication; the port listens on loopback unless told otherwise. Without CORS
+//! Who may ask is [`Access`]'s: without keys everybody who reaches the port.
+//!
+//! Limits: the port speaks plain HTTP and listens on loopback unless told otherwise. Without CORS
 //! headers other sites' scripts cannot read it; a name that a stranger rebinds to this address
 //! could, so put a proxy that checks the host before a port that is reachable by name.
 
+mod access;
+mod analysis;
 mod answers;
+mod audit;
 mod dependencies;
 mod endpoints;
 mod error;
+mod folding;
 mod import;
 mod openapi;
 mod params;
 mod report;
 mod spans;
+mod stream;
 
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use selvedge_identity::Origin;
 
+use self::access::Viewer;
 use self::endpoints::{
-    DEPENDENCIES, DIAGNOSIS, Endpoint, HEALTH, JOURNALS, METRICS, OPENAPI, READY, REQUEST,
-    REQUESTS, SERVICES, SESSION, SESSIONS, SPANS,
+    AUDIT, AUDIT_REQUESTS, DEPENDENCIES, DIAGNOSIS, Endpoint, HEALTH, JOURNALS, METRICS, OPENAPI,
+    PATHS, READY, REQUEST, REQUESTS, SERVICES, SESSION, SESSIONS, SPANS,
 };
 use self::error::ApiError;
 use self::params::Params;
@@ -39,6 +47,7 @@ use crate::metrics;
 use crate::query::{RequestQuery, SessionQuery};
 use crate::store::Store;
 
+pub use self::access::Access;
 pub use self::import::IMPORT_BYTES_MAX;
 pub(crate) use self::import::router as import_router;
 pub use self::openapi::openapi;
@@ -53,6 +62,8 @@ pub struct AdminExtras {
     pub ready: Option<Arc<dyn Fn() -> Result<(), String> + Send + Sync>>,
     /// More routes.
     pub routes: Option<Router>,
+    /// Who may ask what.
+    pub access: Access,
 }
 
 #[derive(Clone)]
@@ -67,6 +78,7 @@ type Answer = Result<Response, ApiError>;
 /// The routes of the admin port over a store.
 pub fn router(store: Arc<Store>, state: Arc<IngestState>, mut extras: AdminExtras) -> Router {
     let routes = extras.routes.take().unwrap_or_default();
+    let access = Arc::new(std::mem::take(&mut extras.access));
     let api = Api {
         store,
         state,
@@ -81,6 +93,9 @@ pub fn router(store: Arc<Store>, state: Arc<IngestState>, mut extras: AdminExtra
         .route(SESSION.path, get(get_session))
         .route(SERVICES.path, get(list_services))
         .route(DEPENDENCIES.path, get(list_dependencies))
+        .route(PATHS.path, get(analysis::list_paths))
+        .route(AUDIT.path, get(audit::list_lines))
+        .route(AUDIT_REQUESTS.path, get(audit::list_requests))
         .route(JOURNALS.path, get(list_journals))
         .route(OPENAPI.path, get(get_openapi))
         .route(METRICS.path, get(get_metrics))
@@ -90,6 +105,7 @@ pub fn router(store: Arc<Store>, state: Arc<IngestState>, mut extras: AdminExtra
         .merge(routes)
         .fallback(page)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(axum::middleware::from_fn_with_state(access, access::admit))
         .layer(axum::middleware::map_response(with_safe_headers))
 }
 
@@ -123,12 +139,16 @@ async fn list_requests(State(api): State<Api>, RawQuery(query): RawQuery) -> Ans
 
 async fn get_request(
     State(api): State<Api>,
+    Extension(viewer): Extension<Viewer>,
     RawQuery(query): RawQuery,
     origin: Result<Path<String>, PathRejection>,
 ) -> Answer {
     let origin = id(&REQUEST, origin, query.as_deref())?;
-    answer(api, move |api| match api.store.request(origin)? {
-        Some(request) => answers::tree(&request),
+    if let Viewer::Own(consumer) = viewer {
+        return answer(api, move |api| audit::tree(&api.store, origin, &consumer)).await;
+    }
+    stream::answer(move |out| match api.store.request(origin)? {
+        Some(request) => out.json(&request.into_builder().tree().written()),
         None => Err(no_request(origin)),
     })
     .await
@@ -140,8 +160,8 @@ async fn get_diagnosis(
     origin: Result<Path<String>, PathRejection>,
 ) -> Answer {
     let origin = id(&DIAGNOSIS, origin, query.as_deref())?;
-    answer(api, move |api| match api.store.request(origin)? {
-        Some(request) => answers::diagnosis(&request),
+    answer(api, move |api| match api.store.outline(origin)? {
+        Some(request) => answers::diagnosis(request),
         None => Err(no_request(origin)),
     })
     .await

@@ -124,7 +124,11 @@ impl Repository {
     /// The admin port's routes: the query API, the page, metrics and health.
     pub fn router(&self, mut extras: AdminExtras) -> Router {
         let routes = extras.routes.take().unwrap_or_default();
-        extras.routes = Some(routes.merge(api::report_router(self.agents.clone())).merge(api::import_router(self.spans.clone())));
+        extras.routes = Some(
+            routes
+                .merge(api::report_router(self.agents.clone()))
+                .merge(api::import_router(self.spans.clone())),
+        );
         api::router(Arc::clone(&self.store), Arc::clone(&self.state), extras)
     }
 

@@ -16,6 +16,7 @@ mod frame;
 mod index;
 mod journals;
 mod loading;
+mod losses;
 mod names;
 mod origins;
 mod passing;

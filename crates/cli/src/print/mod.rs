@@ -1,7 +1,9 @@
 //! What commands show on a terminal: aligned, coloured there and plain when piped.
 
+pub(crate) mod audit;
 pub(crate) mod diagnosis;
 pub(crate) mod listing;
+pub(crate) mod paths;
 pub(crate) mod timeline;
 pub(crate) mod tree;
 

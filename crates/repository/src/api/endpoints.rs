@@ -178,9 +178,21 @@ pub(crate) const PATHS: Endpoint = Endpoint {
               a path. Times choose requests by their start.",
     id: None,
     parameters: &[
-        parameter("service", Kind::Text, "of requests whose root is this service"),
-        parameter("operation", Kind::Text, "of requests whose root was asked this"),
-        parameter("from", Kind::Time, "of requests started at this time or later"),
+        parameter(
+            "service",
+            Kind::Text,
+            "of requests whose root is this service",
+        ),
+        parameter(
+            "operation",
+            Kind::Text,
+            "of requests whose root was asked this",
+        ),
+        parameter(
+            "from",
+            Kind::Time,
+            "of requests started at this time or later",
+        ),
         parameter("to", Kind::Time, "of requests started before this time"),
         parameter("limit", Kind::Limit, "at most so many rows"),
         parameter("cursor", Kind::Cursor, "go on after an earlier answer"),
@@ -202,9 +214,17 @@ pub(crate) const AUDIT: Endpoint = Endpoint {
             Kind::Text,
             "of this service only; empty: calls to services that nobody names",
         ),
-        parameter("from", Kind::Time, "of requests started at this time or later"),
+        parameter(
+            "from",
+            Kind::Time,
+            "of requests started at this time or later",
+        ),
         parameter("to", Kind::Time, "of requests started before this time"),
-        parameter("period", Kind::Period, "a line for each hour, each day (UTC), or one for all"),
+        parameter(
+            "period",
+            Kind::Period,
+            "a line for each hour, each day (UTC), or one for all",
+        ),
         parameter("limit", Kind::Limit, "at most so many rows"),
         parameter("cursor", Kind::Cursor, "go on after an earlier answer"),
     ],
@@ -218,7 +238,11 @@ pub(crate) const AUDIT_REQUESTS: Endpoint = Endpoint {
               is this query.",
     id: None,
     parameters: &[
-        parameter("consumer", Kind::Consumer, "whose line; with a consumer's key its own"),
+        parameter(
+            "consumer",
+            Kind::Consumer,
+            "whose line; with a consumer's key its own",
+        ),
         parameter(
             "service",
             Kind::Text,

@@ -63,7 +63,10 @@ fn operation(endpoint: &Endpoint) -> Value {
             "400",
             "A parameter is unknown or malformed; the message names it.",
         );
-        problem("401", "A key is required, or the one that was sent is worth nothing.");
+        problem(
+            "401",
+            "A key is required, or the one that was sent is worth nothing.",
+        );
         problem("403", "The key that was sent is not for this.");
     }
     if endpoint.id.is_some() {
@@ -245,8 +248,10 @@ fn schemas() -> Value {
         "NodeEntry": object(&[
             ("entry", text()), ("service", text()), ("host", text()), ("operation", text()),
             ("start_raw", time()), ("duration", maybe_number()), ("outcome", text()),
-            ("error", maybe_text()),
+            ("error", maybe_text()), ("attributes?", values()),
+            ("events?", several(reference("NodeEvent"))),
         ]),
+        "NodeEvent": object(&[("at_raw", time()), ("name", text()), ("attributes", values())]),
         "Link": object(&[("node", text()), ("origin", text()), ("interaction", text())]),
         "Diagnosis": object(&[
             ("origin", id()), ("sources", several(reference("Source"))),
@@ -313,6 +318,7 @@ fn node() -> Value {
         ("deliveries?", several(reference("NodeEntry"))),
         ("actions?", several(reference("NodeEntry"))),
         ("flags?", several(text())),
+        ("events?", several(reference("NodeEvent"))),
     ])
 }
 

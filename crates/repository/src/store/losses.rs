@@ -130,3 +130,108 @@ impl Part {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use selvedge_analysis::{Hidden, SLACK_NS};
+    use selvedge_journal::testing::FaultyStorage;
+
+    use super::*;
+    use crate::fixture::{self, Form, Spec, Written};
+    use crate::store::StoreOptions;
+
+    const SLACK: i64 = SLACK_NS as i64;
+
+    fn store() -> Store {
+        let disk = Arc::new(FaultyStorage::new());
+        Store::open(disk, Path::new("/r"), StoreOptions::default()).expect("opens")
+    }
+
+    /// Entries of one record each.
+    fn records(service: u8, times: &[i64]) -> Vec<Bytes> {
+        let spec = |at: &i64| Spec {
+            service,
+            at: *at,
+            form: Form::Whole,
+            ..Spec::default()
+        };
+        let specs: Vec<Spec> = times.iter().map(spec).collect();
+        let records = fixture::records_from(0, &specs);
+        records.iter().map(Written::bytes).collect()
+    }
+
+    fn append(store: &Store, server: usize, first: u64, records: &[Bytes]) {
+        let epoch = fixture::epoch(server, 0);
+        let stored = store.append(&fixture::server(server), epoch, first, records);
+        stored.expect("stored");
+    }
+
+    #[test]
+    fn missing_records_are_their_servers_services_and_stand_between_their_neighbours() {
+        let store = store();
+        let times = [10 * SLACK, 10 * SLACK + 5];
+        append(&store, 1, 0, &records(1, &times[..1]));
+        append(&store, 1, 4, &records(1, &times[1..]));
+        append(&store, 2, 0, &records(2, &times));
+        let losses = store.losses();
+        let hidden = |service, from: i64, to: i64| {
+            losses.hidden(
+                service,
+                Some(Timestamp(from * SLACK)),
+                Some(Timestamp(to * SLACK)),
+            )
+        };
+        assert_eq!(hidden("service-1", 9, 12), Hidden::AtMost(3));
+        assert_eq!(hidden("service-1", 8, 9), Hidden::AtMost(0), "before them");
+        assert_eq!(hidden("service-1", 12, 13), Hidden::AtMost(0), "after them");
+        assert_eq!(hidden("service-2", 0, 20), Hidden::AtMost(0));
+        assert_eq!(
+            hidden("service-3", 0, 20),
+            Hidden::Unbounded,
+            "it has no journal"
+        );
+        // They come late: nothing is missing.
+        append(&store, 1, 1, &records(1, &[times[0]; 3]));
+        let losses = store.losses();
+        assert_eq!(losses.hidden("service-1", None, None), Hidden::AtMost(0));
+    }
+
+    #[test]
+    fn what_an_owner_lost_counts_and_without_an_end_nothing_is_bounded() {
+        let store = store();
+        let (server, epoch) = (fixture::server(1), fixture::epoch(1, 0));
+        append(&store, 1, 0, &records(1, &[0]));
+        append(&store, 2, 0, &records(2, &[0]));
+        store.lose(&server, epoch, 1, 3).expect("noted");
+        assert_eq!(
+            store.losses().hidden("service-1", None, None),
+            Hidden::AtMost(2)
+        );
+        let end = selvedge_bus::Event::UNKNOWN_END;
+        store.lose(&server, epoch, 3, end).expect("noted");
+        assert_eq!(
+            store.losses().hidden("service-1", None, None),
+            Hidden::Unbounded
+        );
+        assert_eq!(
+            store.losses().hidden("service-2", None, None),
+            Hidden::AtMost(0)
+        );
+    }
+
+    #[test]
+    fn a_server_of_which_nothing_is_here_may_be_any_service() {
+        let store = store();
+        append(&store, 1, 0, &records(1, &[0]));
+        let (server, epoch) = (fixture::server(2), fixture::epoch(2, 0));
+        store.lose(&server, epoch, 0, 4).expect("noted");
+        assert_eq!(
+            store.losses().hidden("service-1", None, None),
+            Hidden::AtMost(4)
+        );
+    }
+}

@@ -219,7 +219,7 @@ fn epochs_view(epochs: &[&EpochState]) -> Vec<EpochView> {
 }
 
 /// The missing parts of an epoch, each told to be lost or not.
-fn gaps(state: &EpochState, end: u64) -> Vec<GapView> {
+pub(super) fn gaps(state: &EpochState, end: u64) -> Vec<GapView> {
     let mut gaps = Vec::new();
     let mut add = |from, to, lost| {
         let to = Some(to);
@@ -251,7 +251,7 @@ fn gaps(state: &EpochState, end: u64) -> Vec<GapView> {
 }
 
 /// What the owner looked through and neither sent nor lost.
-fn unasked(state: &EpochState) -> Vec<UnaskedView> {
+pub(super) fn unasked(state: &EpochState) -> Vec<UnaskedView> {
     let passed_over = state.passed_over.iter();
     let not_here = passed_over.flat_map(|(from, to)| state.received.missing(from, to));
     let kept = not_here.flat_map(|(from, to)| state.lost.missing(from, to));

@@ -169,6 +169,7 @@ async fn metrics_and_health_hold_what_other_parts_give() {
         })),
         ready: Some(Arc::new(|| Err("a server starts".to_owned()))),
         routes: Some(axum::Router::new().route("/more", axum::routing::get(|| async { "more" }))),
+        ..AdminExtras::default()
     };
     fleet.open(extras).await;
     let metrics = fleet.get("/metrics").await;
