@@ -9,7 +9,9 @@ use selvedge_bus::Bus;
 use selvedge_entry::Timestamp;
 use selvedge_identity::purpose;
 use selvedge_monitor::threshold::RuleConfig;
-use selvedge_monitor::{MonitorOptions, MonitorStatus, ReceiverConfig, RunningMonitor, StatusAsker};
+use selvedge_monitor::{
+    MonitorOptions, MonitorStatus, ReceiverConfig, RunningMonitor, StatusAsker,
+};
 use selvedge_node::{Clock as _, SystemClock};
 use serde::Deserialize;
 use serde_json::{Value, json};

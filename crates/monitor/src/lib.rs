@@ -1,19 +1,17 @@
 //! Monitors: processes on the back-end network that watch for something and act on it.
 //!
-//! The threshold monitor ([`start`]) follows the bus ([`Follow`]), feeds its rules
+//! The threshold monitor ([`start`]) follows the bus, feeds its rules
 //! ([`threshold`], pure), and tells each crossing to its receivers at least once, always under
 //! one id ([`Notification`]): to webhooks, and over the threshold link ([`link`]) to an encoder.
 //!
 //! Requirements: B6, B7.
 
-mod follow;
 mod notify;
 mod outbox;
 mod state_file;
 pub mod threshold;
 mod watch;
 
-pub use follow::{Follow, FollowCounts, SavedFollow, Step};
 pub use notify::{ReceiverConfig, link};
 pub use outbox::{Notification, Outbox};
 pub use watch::{

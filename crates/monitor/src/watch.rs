@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use selvedge_bus::{Bus, BusError, Event, Start, Subscribe, Subscription};
 use selvedge_entry::Timestamp;
+use selvedge_follow::{Follow, FollowCounts, SavedFollow};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::follow::{Follow, FollowCounts, SavedFollow};
 use crate::notify::{self, ReceiverConfig, Shared};
 use crate::outbox::{Notification, Outbox};
 use crate::state_file::StateFile;

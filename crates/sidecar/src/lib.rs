@@ -23,6 +23,8 @@
 //! - `GET /selvedge/v1/session/history`: `{"session","entries":[…]}`, what this server's memory
 //!   holds of the session, in order: the fleet's actions, as the timeline of the query API shows
 //!   them.
+//! - `GET /selvedge/v1/entries?filter=…`: the stream of the fleet's entries, as `crates/follow`
+//!   writes it: for a monitor of the application's own (B6).
 //! - `POST /selvedge/v1/action` `{"name","attributes":{…}}`: records an action with an ordering id
 //!   of its own (A9): 201 `{"position"}`.
 //! - `POST /selvedge/v1/attributes` `{name: value}`: adds them to the request's entry: 204.

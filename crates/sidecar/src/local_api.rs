@@ -1,6 +1,7 @@
 //! What the application can ask and tell its sidecar about the request that it is handling.
 
 mod channels;
+mod entries;
 mod references;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use selvedge_relay::{Body, Request, Response, ResponseHead};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use self::channels::Channels;
 use self::references::References;
@@ -65,6 +67,9 @@ impl No {
 
 /// Answers the application's questions.
 pub(crate) struct LocalApi {
+    node: Node,
+    /// Room for streams of entries.
+    streams: Arc<Semaphore>,
     live: Arc<Live>,
     channels: Channels,
     /// Where references lie, if not here.
@@ -75,7 +80,9 @@ impl LocalApi {
     pub(crate) fn new(node: Node, live: Arc<Live>, references: Option<Target>) -> Self {
         Self {
             live,
-            channels: Channels::new(node),
+            streams: Arc::new(Semaphore::new(entries::STREAMS_MAX)),
+            channels: Channels::new(node.clone()),
+            node,
             references,
         }
     }
@@ -103,6 +110,15 @@ impl LocalApi {
             _ => (&*question, None),
         };
         match (head.method(), what, name) {
+            ("GET", "entries", None) => {
+                let room = self.streams.clone().try_acquire_owned();
+                let permit = room.map_err(|_| {
+                    let message = format!("{} streams are open; end one", entries::STREAMS_MAX);
+                    No::new(503, "full", &message)
+                })?;
+                let question = entries::question(&request)?;
+                entries::stream(&self.node, question, permit).await
+            }
             ("GET", "session/history", _) => Ok(history(&self.named(&request)?)),
             ("POST", "action", _) => {
                 let exchange = self.named(&request)?;
@@ -133,19 +149,19 @@ impl LocalApi {
             ("GET", "references", Some(token)) => channels.get(token),
             (
                 _,
-                "session/history" | "action" | "attributes" | "call" | "request" | "separate"
-                | "references",
+                "entries" | "session/history" | "action" | "attributes" | "call" | "request"
+                | "separate" | "references",
                 _,
             ) => Err(No::new(
                 405,
                 "bad_method",
-                "history is asked for by GET; references are put by PUT and asked for by GET, \
+                "entries and history are asked for by GET; references are put by PUT and asked for by GET, \
                  under a token; everything else is told by POST",
             )),
             _ => Err(No::new(
                 404,
                 "not_found",
-                "the local API has session/history, action, attributes, call, request, separate \
+                "the local API has entries, session/history, action, attributes, call, request, separate \
                  and references",
             )),
         }

@@ -1,11 +1,10 @@
 //! The monitor on a bus, with receivers that are real servers.
 
-mod follow;
 mod monitor;
 mod strangers;
 
 use bytes::Bytes;
-use selvedge_entry::{Closing, Data, Direction, Effect, Opening, Outcome, Record, Timestamp};
+use selvedge_entry::{Closing, Data, Direction, Opening, Outcome, Record, Timestamp};
 
 fn opening(attribute: &str, at: Timestamp) -> Box<Opening> {
     Box::new(Opening {
@@ -42,15 +41,6 @@ fn closing() -> Box<Closing> {
         response: Data::default(),
         attributes: Vec::new(),
     })
-}
-
-fn effect() -> Effect {
-    Effect {
-        after_ns: 1,
-        status: 200,
-        outcome: Outcome::Ok,
-        attributes: Vec::new(),
-    }
 }
 
 fn encoded(record: &Record) -> Bytes {

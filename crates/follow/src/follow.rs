@@ -18,6 +18,8 @@ use selvedge_filter::Needs;
 use selvedge_identity::{Epoch, Position, ServerName};
 use serde::{Deserialize, Serialize};
 
+use crate::cursor::{Cursor, Place};
+
 /// Entries of one epoch that may wait for their closing.
 const OPEN_MAX: usize = 65_536;
 
@@ -69,6 +71,8 @@ struct Journal {
     epoch: Epoch,
     /// The next record wanted.
     next: u64,
+    /// What records below this one make was told before: it is not told again.
+    told: u64,
     fold: Fold,
     /// The entries in the fold, by their openings' sequences.
     open: BTreeMap<u64, Open>,
@@ -92,6 +96,37 @@ impl Follow {
             sequence: journal.next,
         })
         .collect()
+    }
+
+    /// Goes on from a cursor: what follows it is told.
+    #[must_use]
+    pub fn at(cursor: &Cursor) -> Self {
+        let mut follow = Self::default();
+        for (server, place) in &cursor.journals {
+            let mut journal = Journal::new(server, place.epoch);
+            journal.next = place.from;
+            journal.told = place.told;
+            follow.journals.insert(server.clone(), journal);
+        }
+        follow
+    }
+
+    /// Where to go on after what has been told.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        let each = self.journals.iter().map(|(server, journal)| {
+            let open = journal.open.first_key_value();
+            let told = journal.next.max(journal.told);
+            let place = Place {
+                epoch: journal.epoch,
+                from: open.map_or(journal.next, |(opening, _)| *opening).min(told),
+                told,
+            };
+            (server.clone(), place)
+        });
+        Cursor {
+            journals: each.collect(),
+        }
     }
 
     /// What became of the records so far.
@@ -204,6 +239,7 @@ impl Journal {
         Self {
             epoch,
             next: 0,
+            told: 0,
             fold: Fold::new(server.clone(), epoch),
             open: BTreeMap::new(),
         }
@@ -237,7 +273,7 @@ impl Journal {
             .find(|step| step.met_by(entry))
             .unwrap_or(Needs::Opening);
         let before = self.open.get(&opening).map(|open| open.reached);
-        if before.is_none_or(|before| before < after) {
+        if sequence >= self.told && before.is_none_or(|before| before < after) {
             each(Step {
                 entry,
                 before,

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use selvedge_bus::Batch;
 use selvedge_entry::{Record, Timestamp};
 use selvedge_filter::Needs;
+use selvedge_follow::Follow;
 use selvedge_identity::{Epoch, ServerName};
-use selvedge_monitor::Follow;
 
 use crate::{closing, effect, encoded, opening};
 
