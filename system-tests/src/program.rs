@@ -34,12 +34,16 @@ pub fn binary() -> &'static Path {
     })
 }
 
-/// The built program of an example's package, which is built first.
+/// The built program of an example's package: in the folder `SELVEDGE_EXAMPLES` if that is set,
+/// else this profile's, which is built first.
 ///
 /// # Panics
 /// When it cannot be built.
 #[must_use]
 pub fn example(package: &str, program: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os("SELVEDGE_EXAMPLES") {
+        return Path::new(&folder).join(program);
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("a root");

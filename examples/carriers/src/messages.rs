@@ -5,7 +5,6 @@
 //! with a delivery each.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use async_nats::HeaderMap;
@@ -83,21 +82,17 @@ pub(crate) async fn run(args: args::Consumer) -> Result<()> {
         .await?;
     let prices = args.grpc.as_deref().map(PricesClient::new).transpose()?;
     let from = address(&args.nats)?;
-    let task = {
-        let node = node.clone();
-        tokio::spawn(async move {
-            let worked = match args.batch {
-                Some(number) => batches(&node, &consumer, from, number).await,
-                None => one_by_one(&node, &consumer, from, prices).await,
-            };
-            if let Err(error) = worked {
-                eprintln!("{}: {error:#}", node.service());
-            }
-        })
+    let work = async {
+        match args.batch {
+            Some(number) => batches(&node, &consumer, from, number).await,
+            None => one_by_one(&node, &consumer, from, prices).await,
+        }
     };
-    fleet::serve(&args.member, &node, &[]).await?;
-    task.abort();
-    Ok(())
+    // It ends when it is asked to, or when the broker fails it.
+    tokio::select! {
+        served = fleet::serve(&args.member, &node, &[]) => served,
+        worked = work => worked.context("the broker"),
+    }
 }
 
 /// The broker's address: what comes from it is as trusted as it is.
@@ -143,14 +138,10 @@ async fn one_by_one(
 }
 
 async fn batches(node: &Node, consumer: &PullConsumer, from: IpAddr, number: usize) -> Result<()> {
-    let mut gathered = Vec::new();
-    loop {
-        let wanted = number - gathered.len();
-        let fetch = consumer.batch().max_messages(wanted);
-        let mut fetched = fetch.expires(Duration::from_secs(1)).messages().await?;
-        while let Some(message) = fetched.next().await {
-            gathered.push(message.map_err(|error| anyhow::anyhow!(error))?);
-        }
+    let mut messages = consumer.messages().await?;
+    let mut gathered = Vec::with_capacity(number);
+    while let Some(message) = messages.next().await {
+        gathered.push(message?);
         if gathered.len() < number {
             continue;
         }
@@ -165,6 +156,7 @@ async fn batches(node: &Node, consumer: &PullConsumer, from: IpAddr, number: usi
             acknowledge(&message).await?;
         }
     }
+    Ok(())
 }
 
 async fn acknowledge(message: &Message) -> Result<()> {
