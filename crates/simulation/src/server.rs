@@ -12,7 +12,7 @@ use selvedge_bus::{
 use selvedge_identity::ServerName;
 use selvedge_journal::testing::{Crash, FaultyStorage};
 use selvedge_journal::{Driver, Durability, JournalOptions};
-use selvedge_node::{Node, NodeOptions};
+use selvedge_node::{AgentMode, Node, NodeOptions};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -32,6 +32,8 @@ pub(crate) struct Server {
     pub(crate) clock: Arc<SimClock>,
     entropy: Arc<SeededEntropy>,
     segment_bytes: u64,
+    /// When the witness hears of it; peers hear at once.
+    agent: AgentMode,
     live: Mutex<Option<Live>>,
     /// When something last happened to it.
     pub(crate) upset: Mutex<Option<Instant>>,
@@ -49,12 +51,19 @@ struct Live {
 impl Server {
     pub(crate) fn new(seed: u64, number: usize, begin: Instant, random: &mut Random) -> Self {
         let host = format!("content-{number}");
+        // A stream of its own: the others stay as they were before there were modes.
+        let mut agents = Random::new(seed, &format!("agent of {host}"));
+        let agent = match agents.index(2) {
+            0 => AgentMode::RealTime,
+            _ => AgentMode::Period(agents.ms(100, 3000)),
+        };
         let skew_ns = random.between(0, 7_200_000_000_000).cast_signed() - 3_600_000_000_000;
         Self {
             name: ServerName::new(&host).expect("a server's name"),
             storage: FaultyStorage::new(),
             clock: Arc::new(SimClock::new(begin, skew_ns)),
             entropy: Arc::new(SeededEntropy::new(Random::new(seed, &host))),
+            agent,
             segment_bytes: [4 << 10, 64 << 10, 1 << 20][random.index(3)],
             live: Mutex::default(),
             upset: Mutex::default(),
@@ -130,6 +139,7 @@ impl Server {
         options.storage = Arc::new(self.storage.clone());
         options.clock = self.clock.clone();
         options.entropy = self.entropy.clone();
+        options.agent.mode = self.agent;
         options.journal = JournalOptions {
             driver: Driver::Manual,
             segment_bytes: self.segment_bytes,

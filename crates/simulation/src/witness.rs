@@ -62,7 +62,7 @@ pub(crate) async fn run(world: Arc<World>) {
 }
 
 async fn follow(world: &World, bus: &TcpBus, from: Vec<Position>) {
-    let request = Subscribe::oldest(HOST).from(from);
+    let request = Subscribe::oldest(HOST).from(from).reports();
     let Ok(mut subscription) = bus.subscribe(request).await else {
         return;
     };
