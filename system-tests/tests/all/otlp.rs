@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 /// Traces of one run; each has four spans.
-const TRACES: usize = 1000;
+const TRACES: usize = 600;
 const SPANS: usize = 4 * TRACES;
 
 /// A repository that receives spans, and can be started again where it was.
@@ -301,9 +301,9 @@ async fn arrives(command: Command, how: &str) {
     assert_all_there(&repository, &made).await;
 }
 
-/// As above, but the repository is killed once it has taken some, and started again after all were
-/// made.
-async fn arrives_over_a_restart(command: Command, how: &str) {
+/// As above, but the repository is killed once it has taken this many, and started again after all
+/// were made.
+async fn arrives_over_a_restart(command: Command, how: &str, taken: usize) {
     let mut repository = Repository::start();
     let part = if how == "grpc" {
         "otlp_grpc"
@@ -313,7 +313,7 @@ async fn arrives_over_a_restart(command: Command, how: &str) {
     let mut sdk = Sdk::start(command, how, &repository.server().url(part));
     sdk.until("half");
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
-    while repository.taken().await == 0 {
+    while repository.taken().await < taken as u64 {
         assert!(tokio::time::Instant::now() < deadline, "nothing came");
         tokio::task::yield_now().await;
     }
@@ -341,12 +341,12 @@ async fn every_span_of_the_python_sdk_arrives_over_http() {
 
 #[tokio::test]
 async fn every_span_of_the_python_sdk_arrives_over_grpc_and_a_restart() {
-    arrives_over_a_restart(in_python(), "grpc").await;
+    arrives_over_a_restart(in_python(), "grpc", 1).await;
 }
 
 #[tokio::test]
 async fn every_span_of_the_python_sdk_arrives_over_http_and_a_restart() {
-    arrives_over_a_restart(in_python(), "http").await;
+    arrives_over_a_restart(in_python(), "http", 1).await;
 }
 
 #[tokio::test]
@@ -366,7 +366,7 @@ async fn every_span_of_the_javascript_sdk_arrives_as_json() {
 
 #[tokio::test]
 async fn every_span_of_the_javascript_sdk_arrives_over_http_and_a_restart() {
-    arrives_over_a_restart(in_javascript(), "http").await;
+    arrives_over_a_restart(in_javascript(), "http", 1).await;
 }
 
 #[tokio::test]
@@ -374,7 +374,10 @@ async fn every_span_of_the_rust_sdk_arrives_over_grpc() {
     arrives(in_rust(), "grpc").await;
 }
 
+/// A call that the kill cuts off is `UNKNOWN` to this SDK, which gives such a batch up (as the
+/// specification of OTLP has it); so the kill comes between two calls. Those that find nobody are
+/// `UNAVAILABLE`, and made again.
 #[tokio::test]
 async fn every_span_of_the_rust_sdk_arrives_over_grpc_and_a_restart() {
-    arrives_over_a_restart(in_rust(), "grpc").await;
+    arrives_over_a_restart(in_rust(), "grpc", SPANS / 2).await;
 }

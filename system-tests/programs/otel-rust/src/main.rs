@@ -73,8 +73,8 @@ fn main() -> Result<(), Failure> {
         make(&tracer, number, &mut last);
     }
     println!("rest");
-    provider.force_flush()?;
-    provider.shutdown()?;
+    // All that is left is exported now; a flush would wait for five seconds only.
+    provider.shutdown_with_timeout(Duration::from_secs(60))?;
     Ok(())
 }
 
