@@ -6,14 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use selvedge::{Node, NodeOptions};
 use selvedge_bus::{LinkOptions, TcpBus};
-use selvedge_identity::{KeyRing, ServerName};
+use selvedge_identity::{KeyRing, ServerName, purpose};
 use serde_json::{Map, Value};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Member;
-
-/// What the keys of bus links are derived for.
-const BUS_LINK: &str = "bus link";
 
 /// Joins the fleet as a server of this service.
 pub(crate) async fn join(member: &Member, service: &str) -> Result<Node> {
@@ -21,7 +18,7 @@ pub(crate) async fn join(member: &Member, service: &str) -> Result<Node> {
     let text = std::fs::read_to_string(&file)
         .with_context(|| format!("cannot read the fleet's keys, {}", file.display()))?;
     let keys = KeyRing::parse(&text).with_context(|| format!("key file {}", file.display()))?;
-    let bus_key = keys.derive(BUS_LINK, keys.signer());
+    let bus_key = keys.derive(purpose::BUS, keys.signer());
     let bus_key = bus_key.context("the signing key is in the ring")?;
     let bus = TcpBus::start(member.bus, bus_key, &member.name, LinkOptions::default())?;
     let name = ServerName::new(&member.name)?;
