@@ -15,7 +15,12 @@ struct Need {
     why: &'static str,
 }
 
-const TESTS: [Need; 4] = [
+const TESTS: [Need; 5] = [
+    Need {
+        program: "haproxy",
+        package: "haproxy",
+        why: "a proxy between servers",
+    },
     Need {
         program: "python3",
         package: "python3-venv",

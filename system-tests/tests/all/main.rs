@@ -1,6 +1,7 @@
 //! Tests of the real program. One binary, so that they link once.
 
 mod agents;
+mod analysis;
 mod balance;
 mod bodies;
 mod carriers;
