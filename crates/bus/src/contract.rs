@@ -136,7 +136,8 @@ pub enum SourceRead {
 /// Where a subscription begins in journals that it names no position of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Start {
-    /// At the oldest record that the owner still has.
+    /// At the oldest record that the owner still has; for a subscriber who reports with that
+    /// record's epoch, so that what is gone of it is told as a gap.
     #[default]
     Oldest,
     /// After what is announced when the subscription is made. A journal that first appears later

@@ -18,6 +18,8 @@ use crate::Event;
 pub(crate) enum Place {
     /// Nowhere yet; begins at the oldest record that the owner has.
     Oldest,
+    /// Nowhere yet; begins with the oldest epoch that the owner has: what is gone of it is a gap.
+    First,
     /// Nowhere yet; begins at the first record of the epoch being written.
     Epoch,
     /// Resumes at a position that the hub has not looked up yet.
@@ -137,6 +139,7 @@ impl JournalState {
         match *place {
             Place::At(..) => {}
             Place::Oldest => *place = Place::At(oldest.epoch, oldest.first),
+            Place::First => *place = Place::At(oldest.epoch, 0),
             Place::Epoch => *place = Place::At(newest.epoch, newest.first),
             Place::Named(epoch, sequence) if self.index_of(epoch).is_some() => {
                 *place = Place::At(epoch, sequence);

@@ -128,6 +128,7 @@ impl HubSubscription {
             cursors: Vec::new(),
             named,
             begin: match begin {
+                Begin::Oldest if reports => Place::First,
                 Begin::Oldest => Place::Oldest,
                 Begin::Now | Begin::Epoch => Place::Epoch,
             },

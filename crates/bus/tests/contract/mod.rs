@@ -529,6 +529,7 @@ macro_rules! contract_tests {
             reporters_get_what_is_reported_and_peers_what_is_announced
             a_report_comes_in_few_batches
             a_reporter_that_joins_late_gets_what_was_reported
+            a_new_reporter_is_told_what_retention_removed
             an_owner_on_demand_is_asked_and_reports_nothing
             a_question_that_nobody_answers_says_why
         }

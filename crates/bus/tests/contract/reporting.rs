@@ -111,6 +111,29 @@ pub(crate) async fn a_reporter_that_joins_late_gets_what_was_reported<H: Harness
     assert_eq!(reported.missing(), 0);
 }
 
+pub(crate) async fn a_new_reporter_is_told_what_retention_removed<H: Harness>() {
+    let harness = H::start().await;
+    let journal = Arc::new(MemoryJournal::new("a"));
+    let publisher = harness.link("a").await.join(journal.clone()).await.unwrap();
+    publish(&journal, &*publisher, MANY).await;
+    let (epoch, _) = journal.next();
+    journal.forget_before(epoch, 100);
+    let again = harness.link("b").await;
+    drop(publisher);
+    let mut publisher = again.join(journal.clone()).await;
+    while publisher.is_err() {
+        publisher = again.join(journal.clone()).await; // the hub has not heard of the drop yet
+    }
+    let (mut peer, mut reporter) = readers(&harness).await;
+    let (mut peers, mut reported) = (Model::default(), Model::default());
+    reported.catch_up(&mut reporter, &journal).await;
+    assert_eq!(reported.missing(), 100);
+    assert_eq!(reported.count(&journal), MANY - 99);
+    // A peer begins with what there is.
+    peers.catch_up(&mut peer, &journal).await;
+    assert_eq!(peers.missing(), 0);
+}
+
 pub(crate) async fn an_owner_on_demand_is_asked_and_reports_nothing<H: Harness>() {
     let harness = H::start().await;
     let journal = held_back("a", ReportMode::OnDemand);
