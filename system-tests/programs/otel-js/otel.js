@@ -1,6 +1,6 @@
 // Makes spans with OpenTelemetry's SDK for JavaScript, prints each as it made it, and exports all.
 //
-//     otel.js grpc|http|json ENDPOINT TRACES
+//     otel.js grpc|http|json|zipkin ENDPOINT TRACES
 //
 // Half of the traces are made, then it prints "half" and waits for a line of its standard input;
 // the rest is made, and "rest" is printed before all are flushed. Every other line is a span as
@@ -25,6 +25,10 @@ const exporters = {
   json: () => {
     const { OTLPTraceExporter } = require('@opentelemetry/exporter-trace-otlp-http');
     return new OTLPTraceExporter({ url: `${endpoint}/v1/traces`, timeoutMillis: 60_000 });
+  },
+  zipkin: () => {
+    const { ZipkinExporter } = require('@opentelemetry/exporter-zipkin');
+    return new ZipkinExporter({ url: `${endpoint}/api/v2/spans` });
   },
 };
 

@@ -2,6 +2,7 @@
 
 mod agents;
 mod analysis;
+mod bad_spans;
 mod balance;
 mod bodies;
 mod carriers;
@@ -23,3 +24,4 @@ mod sizes;
 mod thresholds;
 mod viewers;
 mod visit;
+mod zipkin_receiver;

@@ -329,6 +329,53 @@ async fn arrives_over_a_restart(command: Command, how: &str, taken: usize) {
     assert_all_there(&repository, &made).await;
 }
 
+/// What Zipkin has of a span: times in microseconds, attributes as text.
+pub(crate) async fn arrives_as_zipkin() {
+    let repository = Repository::start();
+    let mut sdk = Sdk::start(
+        in_javascript(),
+        "zipkin",
+        &repository.server().url("zipkin"),
+    );
+    sdk.until("half");
+    sdk.go_on();
+    sdk.until("rest");
+    let made = sdk.end();
+    assert_eq!(repository.taken().await, SPANS as u64);
+    let mut origins: Vec<&str> = made
+        .values()
+        .filter_map(|span| span["origin"].as_str())
+        .collect();
+    origins.sort_unstable();
+    origins.dedup();
+    let found = repository.spans(origins.into_iter()).await;
+    assert_eq!(found.len(), made.len());
+    for (id, span) in &made {
+        let there = &found[id];
+        for part in ["origin", "parent", "name"] {
+            assert_eq!(there[part], span[part], "{part} of {span:#}");
+        }
+        let microseconds = |time: &Value| {
+            time.as_str()
+                .expect("a time")
+                .parse::<i64>()
+                .expect("a number")
+                / 1000
+        };
+        // The exporter rounds where we cut.
+        assert!((microseconds(&there["start"]) - microseconds(&span["start"])).abs() <= 1);
+        if span["kind"] != "INTERNAL" {
+            assert_eq!(there["kind"], span["kind"]);
+        }
+        for (key, value) in span["attributes"].as_object().expect("attributes") {
+            if let Some(text) = value["text"].as_str().or(value["int"].as_str()) {
+                assert_eq!(there["attributes"][key]["text"], text, "{key}");
+            }
+        }
+        assert_eq!(list(&there["events"]).len(), list(&span["events"]).len());
+    }
+}
+
 #[tokio::test]
 async fn every_span_of_the_python_sdk_arrives_over_grpc() {
     arrives(in_python(), "grpc").await;
