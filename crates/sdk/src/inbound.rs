@@ -25,7 +25,12 @@ pub(crate) async fn take(node: &Node, parts: &Parts, peer: Option<IpAddr>) -> Ex
         client: value(headers, carrier::CLIENT),
         headers: carrier::Headers {
             request: value(headers, carrier::REQUEST),
-            traceparent: value(headers, carrier::TRACEPARENT),
+            traceparent: carrier::sole(
+                headers
+                    .get_all(carrier::TRACEPARENT)
+                    .iter()
+                    .map(http::HeaderValue::as_bytes),
+            ),
             tracestate: tracestate.as_deref(),
         },
         b3: b3::Headers::among(

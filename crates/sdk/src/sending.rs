@@ -80,7 +80,9 @@ impl Sending {
         ];
         let carried = headers.carried.clone();
         pairs.extend(carried.map(|carried| (carrier::CARRIED, carried)));
-        headers.wrapped.write(|key, value| pairs.push((key, value.to_owned())));
+        headers
+            .wrapped
+            .write(|key, value| pairs.push((key, value.to_owned())));
         pairs
     }
 
