@@ -25,8 +25,6 @@ use selvedge_identity::Consumer;
 pub use self::charge::{Totals, charges};
 pub use self::line::Line;
 
-pub(crate) use self::charge::caller;
-
 use crate::request::Request;
 use crate::seen::{Overlap, Seen};
 use crate::{Losses, Period};

@@ -24,6 +24,6 @@ pub use latency::{Latency, LatencyJson};
 pub use losses::{Hidden, Loss, Losses, SLACK_NS};
 pub use paths::{Kind, PathRow, Paths, STEPS_MAX, Step};
 pub use period::Period;
-pub use request::Request;
+pub use request::{Request, Servers};
 pub use seen::Overlap;
 pub use sight::visible;

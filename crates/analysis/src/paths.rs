@@ -108,7 +108,7 @@ impl Paths {
         let Some(root) = request.tree.root() else {
             return;
         };
-        let kind = Step::of(&root);
+        let kind = Step::of(request, &root);
         if !self.wanted.is(&kind) || !self.seen.insert(request.tree.origin()) {
             return;
         }
@@ -172,9 +172,9 @@ impl Paths {
 }
 
 impl Step {
-    fn of(node: &NodeView<'_>) -> Self {
+    fn of(request: &Request<'_>, node: &NodeView<'_>) -> Self {
         Self {
-            service: node.service().cloned(),
+            service: request.service(node).cloned(),
             operation: node.operation().cloned(),
         }
     }
@@ -237,7 +237,7 @@ fn walk(request: &Request<'_>, example: (i64, Origin)) -> Walked {
         };
         let guessed = matches!(node.evidence(), Evidence::Inferred | Evidence::Ambiguous);
         let inferred = above_inferred || guessed;
-        let step = Step::of(&node);
+        let step = Step::of(request, &node);
         let number = *numbers
             .entry((above, step))
             .or_insert_with_key(|(_, step)| {

@@ -13,7 +13,6 @@ use selvedge_calltree::{NodeJson, TreeJson};
 use selvedge_entry::Text;
 use selvedge_identity::Consumer;
 
-use crate::audit::caller;
 use crate::request::Request;
 
 /// The part of a request's tree that a consumer may see; `None` where that is nothing.
@@ -25,12 +24,16 @@ pub fn visible<'t>(request: &Request<'t>, consumer: &Consumer) -> Option<TreeJso
         Consumer::Client(client) if request.client == Some(*client) => all.map(|_| true).collect(),
         Consumer::Service(own) => {
             let is = |name: Option<&Text>| name.is_some_and(|name| name == own);
-            all.map(|node| is(caller(&node)) || is(node.service()))
+            all.map(|node| is(request.caller(&node)) || is(request.service(&node)))
                 .collect()
         }
         Consumer::Client(_) | Consumer::Unknown => return None,
     };
     let mut json = tree.to_json();
+    for (shown, node) in json.nodes.iter_mut().zip(tree.nodes()) {
+        // By the names that the audit's lines have.
+        shown.service = request.service(&node).map(|name| name.to_string().into());
+    }
     let mut seen = seen.into_iter();
     json.nodes.retain(|_| seen.next() == Some(true));
     if json.nodes.is_empty() {

@@ -77,9 +77,9 @@ pub fn charges(request: &Request<'_>) -> BTreeMap<(Consumer, Option<Text>), Tota
             continue;
         }
         let totals = totals(request, &node);
-        let caller = caller(&node).cloned().map(Consumer::Service);
+        let caller = request.caller(&node).cloned().map(Consumer::Service);
         for consumer in [Some(causer.clone()), caller].into_iter().flatten() {
-            let line = (consumer, node.service().cloned());
+            let line = (consumer, request.service(&node).cloned());
             charges.entry(line).or_default().merge(&totals);
         }
     }
@@ -87,13 +87,6 @@ pub fn charges(request: &Request<'_>) -> BTreeMap<(Consumer, Option<Text>), Tota
         totals.requests = 1;
     }
     charges
-}
-
-/// The service that made the call, if anybody names it.
-pub(crate) fn caller<'t>(node: &NodeView<'t>) -> Option<&'t Text> {
-    let said = node.outbound().map(|sent| &sent.service);
-    said.or_else(|| node.parent()?.service())
-        .or_else(|| node.inbound()?.peer.as_ref())
 }
 
 /// A root that a timer or a batch began is no call: nobody consumed it.

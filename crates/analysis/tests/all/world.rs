@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use selvedge_analysis::{Loss, Losses, Request};
+use selvedge_analysis::{Loss, Losses, Request, Servers};
 use selvedge_calltree::{Observation, TreeBuilder};
 use selvedge_entry::{Call, Closing, Data, Direction, Effect, Entry, Opening, Outcome, Timestamp};
 use selvedge_identity::{
@@ -212,7 +212,9 @@ pub(crate) fn with_request(origin: Origin, entries: &[Entry], take: impl FnOnce(
     let builder = TreeBuilder::batch(origin, observations);
     let tree = builder.tree();
     let start = entries.iter().map(|entry| entry.opening.at).min();
-    take(&Request::new(&tree, start.expect("an entry"), entries));
+    let servers = Servers::default();
+    let start = start.expect("an entry");
+    take(&Request::new(&tree, start, entries, &servers));
 }
 
 fn request(random: &mut Random, n: u64, at: i64, services: usize, calls: usize) -> Made {

@@ -127,7 +127,8 @@ pub(super) fn tree(store: &Store, origin: Origin, consumer: &Consumer) -> Body {
     let builder = request.builder();
     let tree = builder.tree();
     // The tree's own times do not depend on when its request began.
-    let request = Request::new(&tree, Timestamp(0), &request.entries);
+    let servers = store.servers();
+    let request = Request::new(&tree, Timestamp(0), &request.entries, &servers);
     answers::json(&visible(&request, consumer).ok_or_else(|| no_request(origin))?)
 }
 
@@ -144,6 +145,7 @@ fn charged(
         limit: LIMIT_MAX,
         ..query.clone()
     };
+    let servers = store.servers();
     let mut read = 0;
     loop {
         let (found, next) = store.search(&search, Some)?;
@@ -155,7 +157,7 @@ fn charged(
             let start = Timestamp(found.start);
             let builder = request.builder();
             let totals = totals(
-                &Request::new(&builder.tree(), start, &request.entries),
+                &Request::new(&builder.tree(), start, &request.entries, &servers),
                 consumer,
                 service,
             );

@@ -47,6 +47,7 @@ pub(super) fn fold(
         to: query.to,
         complete: true,
     };
+    let servers = store.servers();
     let mut read = 0;
     loop {
         let (found, next) = store.search(&query, Some)?;
@@ -58,7 +59,12 @@ pub(super) fn fold(
             read += request.entries.len() + request.spans.len();
             let start = Timestamp(found.start);
             let builder = request.builder();
-            take(&Request::new(&builder.tree(), start, &request.entries));
+            take(&Request::new(
+                &builder.tree(),
+                start,
+                &request.entries,
+                &servers,
+            ));
             counted.requests += 1;
             // What comes in later begins later, or is late: the next page leaves it out.
             let end = start.saturating_add_ns(1);

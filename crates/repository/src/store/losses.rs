@@ -1,4 +1,5 @@
-//! What is missing of the journals, with whose it is and when it may have been, for audits.
+//! What is missing of the journals, with whose it is and when it may have been, and which service
+//! each server is, for audits.
 //!
 //! A missing record has no time and names no service. Its neighbours in the journal have, and its
 //! server was seen as a service elsewhere. One pass over the index finds both; the index is locked
@@ -7,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
-use selvedge_analysis::{Loss, Losses};
+use selvedge_analysis::{Loss, Losses, Servers};
 use selvedge_entry::{Text, Timestamp};
 use selvedge_identity::ServerName;
 
@@ -37,33 +38,50 @@ impl Store {
     /// What is missing now. Records that come meanwhile may count as missing still.
     pub(crate) fn losses(&self) -> Losses {
         let mut missing = missing(&self.read());
+        let named = self.each_entry(|entry| {
+            for part in missing.get_mut(&entry.epoch).into_iter().flatten() {
+                part.see(entry);
+            }
+        });
+        self.sum(&self.read(), &missing, &named)
+    }
+
+    /// Which service each server is.
+    pub(crate) fn servers(&self) -> Servers {
+        let named = self.each_entry(|_| ());
+        let index = self.read();
+        let services = services(&index, &named);
+        let named = services
+            .into_iter()
+            .map(|(server, names)| (server.as_str().into(), names));
+        Servers::new(&named.collect())
+    }
+
+    /// Shows `see` every entry; tells which services the epochs' entries name.
+    fn each_entry(&self, mut see: impl FnMut(&EntryRow)) -> HashSet<(EpochId, NameId)> {
         let mut named: HashSet<(EpochId, NameId)> = HashSet::new();
+        let mut last = None;
         let mut at = 0;
         loop {
             let index = self.read();
             let step = index.entries.iter().skip(at).take(STEP_SEEN);
             let seen = step.len();
             for entry in step {
-                named.insert((entry.epoch, entry.service));
-                for part in missing.get_mut(&entry.epoch).into_iter().flatten() {
-                    part.see(entry);
+                let name = (entry.epoch, entry.service);
+                if last.replace(name) != Some(name) {
+                    named.insert(name);
                 }
+                see(entry);
             }
             at += seen;
             if seen == 0 {
-                return self.sum(&index, &missing, &named);
+                return named;
             }
         }
     }
 
     fn sum(&self, index: &Index, missing: &Missing, named: &HashSet<(EpochId, NameId)>) -> Losses {
-        let mut services: BTreeMap<&ServerName, BTreeSet<Text>> = BTreeMap::new();
-        for (epoch, service) in named {
-            if let Some(name) = index.names.get(*service) {
-                let (server, _) = index.journals.name(*epoch);
-                services.entry(server).or_default().insert(name.clone());
-            }
-        }
+        let services = services(index, named);
         let mut losses = Vec::new();
         for (epoch, parts) in missing {
             let (server, _) = index.journals.name(*epoch);
@@ -80,6 +98,21 @@ impl Store {
         }
         Losses::new(losses, services.into_values().flatten().collect())
     }
+}
+
+/// The services that each server's entries name.
+fn services<'i>(
+    index: &'i Index,
+    named: &HashSet<(EpochId, NameId)>,
+) -> BTreeMap<&'i ServerName, BTreeSet<Text>> {
+    let mut services: BTreeMap<&ServerName, BTreeSet<Text>> = BTreeMap::new();
+    for (epoch, service) in named {
+        if let Some(name) = index.names.get(*service) {
+            let (server, _) = index.journals.name(*epoch);
+            services.entry(server).or_default().insert(name.clone());
+        }
+    }
+    services
 }
 
 fn missing(index: &Index) -> Missing {
