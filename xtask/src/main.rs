@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask setup | test | check | bench | tidy | simulate | fuzz`.
+//! The project's own commands: `cargo xtask setup | test | check | bench | tidy | simulate | fuzz |
+//! trace-context`.
 //!
 //! They need nothing but the Rust toolchain; what a test needs beyond it (a Debian package) they
 //! install where they may, and say so where they may not.
@@ -9,6 +10,7 @@ mod longest;
 mod run;
 mod setup;
 mod tidy;
+mod trace_context;
 
 use std::process::ExitCode;
 
@@ -25,7 +27,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   simulate [--seed S] [--seeds N] [--minutes M]
                         run seeded fleets; a seed replays one
   fuzz [--seconds N] [TARGET ...]
-                        run the fuzz targets (needs nightly and cargo-fuzz)";
+                        run the fuzz targets (needs nightly and cargo-fuzz)
+  trace-context DIR     run W3C's suite, a copy of which is in DIR, against sidecar and SDK";
 
 fn main() -> ExitCode {
     match dispatch() {
@@ -51,6 +54,10 @@ fn dispatch() -> Result<()> {
         "tidy" => tidy::tidy(rest.iter().any(|arg| arg == "--bless")),
         "simulate" => simulate(rest),
         "fuzz" => fuzz::fuzz(rest),
+        "trace-context" => match rest {
+            [folder] => trace_context::trace_context(folder),
+            _ => bail!("which folder holds the suite?\n{USAGE}"),
+        },
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

@@ -101,7 +101,7 @@ impl Forward {
         let inbound = Inbound {
             headers: carrier::Headers {
                 request: fields.get(carrier::REQUEST),
-                traceparent: fields.get(carrier::TRACEPARENT),
+                traceparent: carrier::sole(fields.get_all(carrier::TRACEPARENT)),
                 tracestate,
             },
             b3: b3::Headers::among(fields.iter()),

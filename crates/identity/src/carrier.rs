@@ -48,6 +48,18 @@ pub struct Headers<'a> {
     pub tracestate: Option<&'a [u8]>,
 }
 
+/// The value of a header that may stand in a request once only, of all that came with its name:
+/// where there are several, none can be told to be the right one, and what is given is malformed.
+#[must_use]
+pub fn sole<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    let mut values = values.into_iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Some(b"");
+    }
+    first
+}
+
 /// What the headers of an inbound request say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extracted {

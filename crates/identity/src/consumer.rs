@@ -160,13 +160,17 @@ impl AuditKey {
         let length = base64::read(holder.as_bytes(), &mut bytes)?;
         let holder = match std::str::from_utf8(&bytes[..length]).ok()? {
             "operator" => Holder::Operator,
-            // A key names its kind: it is never guessed.
-            text if text.contains(':') => Holder::Consumer(text.parse().ok()?),
-            _ => return None,
+            "unknown" => return None,
+            text => {
+                let consumer: Consumer = text.parse().ok()?;
+                // A key names its kind: it is never guessed.
+                (consumer.to_string() == text).then_some(Holder::Consumer(consumer))?
+            }
         };
-        Some(Self {
+        let number: u64 = expires.parse().ok()?;
+        (number.to_string() == expires).then_some(Self {
             holder,
-            expires: expires.parse().ok()?,
+            expires: number,
         })
     }
 }
@@ -221,6 +225,19 @@ mod tests {
                 assert!(AuditKey::verify(&text.as_bytes()[..at], &ring(), 0).is_err());
             }
         }
+    }
+
+    #[test]
+    fn the_example_of_the_format_is_right() {
+        let page = include_str!("../../../docs/formats/audit-key.md");
+        let secret = "A 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+        let ring = KeyRing::parse(secret).expect("a key");
+        let key = AuditKey {
+            holder: Holder::Consumer(Consumer::Service("shop".into())),
+            expires: 1_795_132_800,
+        };
+        let text = format!("authorization: Bearer {}\n", key.sign(&ring));
+        assert!(page.contains(&text), "the page should show {text}");
     }
 
     #[test]

@@ -230,7 +230,7 @@ impl Egress {
         let tracestate = joined(fields, carrier::TRACESTATE);
         let headers = carrier::Headers {
             request: None,
-            traceparent: fields.get(carrier::TRACEPARENT),
+            traceparent: carrier::sole(fields.get_all(carrier::TRACEPARENT)),
             tracestate: tracestate.as_deref(),
         };
         let b3 = b3::Headers::among(fields.iter());

@@ -101,7 +101,7 @@ async fn take(node: &Node, head: &RequestHead, peer: IpAddr) -> Exchange {
         client: fields.get(carrier::CLIENT),
         headers: carrier::Headers {
             request: fields.get(carrier::REQUEST),
-            traceparent: fields.get(carrier::TRACEPARENT),
+            traceparent: carrier::sole(fields.get_all(carrier::TRACEPARENT)),
             tracestate: tracestate.as_deref(),
         },
         b3: b3::Headers::among(fields.iter()),

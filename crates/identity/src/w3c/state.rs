@@ -2,8 +2,8 @@
 //! system. Ours is `sv`; the others are kept and passed on behind it.
 //!
 //! Read as the specification demands and as its test suite checks it: a list that breaks the
-//! grammar is dropped whole, while `traceparent` is still used. Keys are those of level 1, and
-//! may begin with a digit as level 2 allows. Of members with one key the first stays.
+//! grammar is dropped whole, while `traceparent` is still used. Keys are those of level 2, which
+//! allows all of level 1's. Of members with one key the first stays.
 
 use std::fmt;
 use std::ops::Deref;
@@ -105,20 +105,12 @@ fn length(members: &[&str]) -> usize {
         .saturating_sub(1)
 }
 
-/// `simple`, or `tenant@system` with at most 241 and 14 characters; 256 in all.
+/// 1 to 256 characters, the first a letter or a digit.
 fn is_key(key: &[u8]) -> bool {
-    let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-*/".contains(b);
-    let part = |part: &[u8], length_max: usize, digit_first: bool| {
-        part.len() <= length_max
-            && part
-                .first()
-                .is_some_and(|b| b.is_ascii_lowercase() || (digit_first && b.is_ascii_digit()))
-            && part.iter().all(inner)
-    };
-    match key.iter().position(|&b| b == b'@') {
-        None => part(key, 256, true),
-        Some(at) => part(&key[..at], 241, true) && part(&key[at + 1..], 14, false),
-    }
+    let first = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    (1..=256).contains(&key.len())
+        && first(&key[0])
+        && key.iter().all(|b| first(b) || b"_-*/@".contains(b))
 }
 
 /// 1 to 256 printable characters without comma and equals sign, the last no space.
