@@ -237,6 +237,7 @@ fn tree(
                 ),
                 direction,
                 ignored_hop: false,
+                one_way: false,
                 outcome: Outcome::Ok,
                 status: 200,
                 service: services[own].clone(),

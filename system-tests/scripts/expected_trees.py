@@ -11,9 +11,9 @@ is a SERVER or CONSUMER, or one of no such kind whose parent is another service'
 are inside. A call's caller is the nearest call above it. Where a span's parent is not in the file,
 nobody can tell its place: such a piece's `depth` is null, and its top is the lost parent's call.
 
-Clocks. Every host has one. A call is received after it was sent and answered before the answer
-arrived, and nothing begins before what caused it: each such pair bounds the difference of two
-clocks. The shortest paths over all bounds give an interval for each clock against the root's; its
+Clocks. Every host has one. A call is received after it was sent, answered before the answer arrived
+(messages have none, nor calls that took longer than their caller waited), and made after its caller
+was called: each such pair bounds the difference of two clocks. The shortest paths over all bounds give an interval for each clock against the root's; its
 middle is taken. Clocks that contradict each other (`"clocks": "contradictory"`) have no middle.
 
 Critical path. Backwards from the root's end: the call that ended last before this moment is on the
@@ -322,7 +322,9 @@ def offsets(trace: Trace) -> Optional[Dict[str, int]]:
 
     def cause(call: Optional[Call]) -> Optional[Span]:
         while call is not None:
-            for span in [*call.received[:1], call.sent, *call.inside[:1]]:
+            # Any of several receivers may have made the calls below.
+            alone = len({span.host for span in call.received}) == 1
+            for span in [*call.received[:1], call.sent] if alone else [call.sent]:
                 if timed(span):
                     return span
             call = call.caller
@@ -336,7 +338,10 @@ def offsets(trace: Trace) -> Optional[Dict[str, int]]:
             before(above.host, above.start, first.host, first.start)
         if sent and received and sent.host != received.host:
             before(sent.host, sent.start, received.host, received.start)
-            if sent.end is not None and received.end is not None:
+            answered = received.kind != "CONSUMER" and sent.kind != "PRODUCER"
+            answered = answered and len({span.host for span in call.received}) == 1
+            # Who takes longer than its caller waited has not answered it.
+            if answered and None not in (sent.end, received.end) and received.duration <= sent.duration:
                 before(received.host, received.end, sent.host, sent.end)
 
     hosts = sorted({span.host for span in trace.spans})

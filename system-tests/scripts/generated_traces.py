@@ -91,6 +91,10 @@ class Traces:
             sent = self.span(caller, sends, place, name, start, stop - start)
         if sends and self.dice.random() < 0.15:
             return  # A database, a queue: nobody on the other side writes spans.
+        if message:
+            # Nobody waits for it: it is taken some time after it was sent.
+            late = self.dice.randint(0, 50_000)
+            inside = (inside[0] + late, inside[1] + late)
         duration = inside[1] - inside[0]
         shared = self.form == "zipkin" and not message and sent is not caller
         if shared and self.dice.random() < 0.7:
@@ -133,7 +137,9 @@ def zipkin(traces, dice):
                 # Two parts: what it was, and later when.
                 part = {key: one[key] for key in one if key not in ("kind", "shared", "name")}
                 listed.append({**part, "tags": {"part": "1"}})
-            listed.append({**one, **times})
+            if not span["parent"] or dice.random() < 0.97:
+                one.update(times)
+            listed.append(one)
     return listed
 
 

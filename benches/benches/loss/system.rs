@@ -197,6 +197,7 @@ impl System {
             place: Place::new(identifier, outbound.then_some(call.id)),
             direction,
             ignored_hop: false,
+            one_way: false,
             outcome: Outcome::Ok,
             status: 200,
             service: self.names[own].clone(),

@@ -63,6 +63,7 @@ pub(crate) struct Brief {
     pub(crate) next: u32,
     pub(crate) error: bool,
     pub(crate) ignored_hop: bool,
+    pub(crate) one_way: bool,
     pub(crate) detailed: bool,
 }
 
@@ -427,6 +428,7 @@ impl Brief {
         next: NONE,
         error: false,
         ignored_hop: false,
+        one_way: false,
         detailed: false,
     };
 
@@ -443,6 +445,7 @@ impl Brief {
             next: NONE,
             error: observation.outcome == Outcome::Error,
             ignored_hop: observation.ignored_hop,
+            one_way: observation.one_way,
             detailed: observation.details.is_some(),
         }
     }

@@ -66,6 +66,8 @@ pub struct Observation {
     pub direction: Direction,
     /// A hop between passed the identifier on without adding itself.
     pub ignored_hop: bool,
+    /// A message that nobody waits for: its receiver may begin and end long after its sender did.
+    pub one_way: bool,
     /// How it ended, as far as is known.
     pub outcome: Outcome,
     /// HTTP status, 0 where there is none.
@@ -110,6 +112,7 @@ impl Observation {
             place: Place::new(&call.identifier, call.interaction),
             direction: opening.direction,
             ignored_hop: opening.flags.iter().any(|flag| &**flag == "ignored_hop"),
+            one_way: false,
             outcome: entry.outcome(),
             status,
             service: opening.service.clone(),

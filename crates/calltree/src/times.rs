@@ -28,7 +28,11 @@ fn gather(builder: &TreeBuilder, nodes: &[Node], ranks: &[u32], constraints: &mu
     // The nearest entry that tells a time, at each node or above it.
     let mut latest = vec![NONE; nodes.len()];
     for (at, node) in nodes.iter().enumerate() {
-        let entry = |side: Direction| builder.briefs.get(node.heads[side as usize] as usize);
+        // A span may not say when it began.
+        let entry = |side: Direction| {
+            let brief = builder.briefs.get(node.heads[side as usize] as usize);
+            brief.filter(|brief| brief.at != 0)
+        };
         let (received, sent) = (entry(Direction::Inbound), entry(Direction::Outbound));
         let cause = if node.parent == NONE {
             NONE
@@ -44,21 +48,35 @@ fn gather(builder: &TreeBuilder, nodes: &[Node], ranks: &[u32], constraints: &mu
             let (caller, callee) = (ranks[sent.clock as usize], ranks[received.clock as usize]);
             if caller != callee {
                 constraints.before((caller, sent.at), (callee, received.at));
-                if let Some((answered, arrived)) = answer(received, sent) {
+                if !several(builder, node, received)
+                    && let Some((answered, arrived)) = answer(received, sent)
+                {
                     constraints.before((callee, answered), (caller, arrived));
                 }
             }
         }
-        latest[at] = [Direction::Inbound, Direction::Outbound, Direction::Internal]
-            .into_iter()
-            .map(|side| node.heads[side as usize])
-            .find(|&head| head != NONE)
-            .unwrap_or(cause);
+        // An action beside a call does not cause it, and may be another host's; and of several
+        // receivers any may have made the calls below.
+        let made = received.filter(|received| !several(builder, node, received));
+        latest[at] = match (made, sent) {
+            (Some(_), _) => node.heads[Direction::Inbound as usize],
+            (None, Some(_)) => node.heads[Direction::Outbound as usize],
+            (None, None) => cause,
+        };
     }
 }
 
+/// Whether receivers with different clocks took the same call. (Of calls that share an id, and
+/// that only their ancestors tell apart, each counts as received once.)
+fn several(builder: &TreeBuilder, node: &Node, received: &Brief) -> bool {
+    let alone = builder.skeleton.groups.len() <= node.number as usize;
+    let next = |brief: &&Brief| builder.briefs.get(brief.next as usize);
+    !alone && std::iter::successors(Some(received), next).any(|other| other.clock != received.clock)
+}
+
 /// When the answer left the callee, and when it had certainly reached the caller. A callee may
-/// note its end after the caller did (it still cleans up), but not its answer's head.
+/// note its end after the caller did (it still cleans up), but not its answer's head. Nothing is
+/// known of a message, nor where the callee worked on while its caller had given up.
 fn answer(received: &Brief, sent: &Brief) -> Option<(i64, i64)> {
     let known = |ns: u64| (ns != u64::MAX).then_some(ns);
     let (left, arrived) = match (known(received.head), known(sent.head)) {
@@ -66,7 +84,8 @@ fn answer(received: &Brief, sent: &Brief) -> Option<(i64, i64)> {
         (Some(left), None) => (left, known(sent.end)?),
         (None, _) => (known(received.end)?, known(sent.end)?),
     };
-    Some((
+    let answered = left <= arrived && !received.one_way && !sent.one_way;
+    answered.then_some((
         received.at.saturating_add_unsigned(left),
         sent.at.saturating_add_unsigned(arrived),
     ))

@@ -34,6 +34,7 @@ impl Maker {
             place: Place::new(&identifier.expect("a valid stack"), None),
             direction: Direction::Inbound,
             ignored_hop: false,
+            one_way: false,
             outcome: Outcome::Ok,
             status: 200,
             service: self.service.clone(),
@@ -87,11 +88,74 @@ fn a_million_nodes_build() {
         maker.entry(stack.len() as u32 - 1, &stack)
     });
     let entries: Vec<Observation> = entries.collect();
-    let builder = TreeBuilder::batch(maker.origin, entries);
-    let tree = builder.tree();
-    assert_eq!(tree.len(), 1_000_000);
-    assert_eq!(tree.tops().len(), 1);
-    assert_eq!(tree.root().map(|root| root.children().len()), Some(100));
+    let origin = maker.origin;
+    with_small_stack(move || {
+        let builder = TreeBuilder::batch(origin, entries);
+        let tree = builder.tree();
+        assert_eq!(tree.len(), 1_000_000);
+        assert_eq!(tree.tops().len(), 1);
+        assert_eq!(tree.root().map(|root| root.children().len()), Some(100));
+        assert_eq!(tree.preorder().count(), 1_000_000);
+        assert_eq!(tree.to_json().nodes.len(), 1_000_000);
+        assert!(tree.diagnose().sources.is_empty());
+    });
+}
+
+/// Runs with a stack so small that whatever recurses once a level or a node overflows it.
+fn with_small_stack(test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(192 << 10);
+    thread
+        .spawn(test)
+        .expect("a thread")
+        .join()
+        .expect("no failure");
+}
+
+#[test]
+fn nothing_recurses_in_a_chain_ten_thousand_deep() {
+    with_small_stack(|| {
+        let mut maker = Maker::new();
+        let mut entries = Vec::new();
+        for depth in 0..=10_000usize {
+            let from = depth.saturating_sub(7);
+            let stack: Vec<StackId> = (from..=depth).map(|at| Maker::id(at, 8)).collect();
+            for direction in [Direction::Outbound, Direction::Inbound] {
+                if depth == 0 && direction == Direction::Outbound {
+                    continue;
+                }
+                // Sent by the service above and received by this one, whose clock is another; each
+                // lasts until all below it are done, and all of them failed.
+                let service = depth - usize::from(direction == Direction::Outbound);
+                let late = usize::from(direction == Direction::Inbound);
+                let skew = (service % 50 * 1_000_000) as i64;
+                let mut entry = maker.entry(depth as u32, &stack);
+                entry.direction = direction;
+                entry.host = format!("host-{}", service % 50).into();
+                entry.at = Timestamp((depth * 100 + late * 10) as i64 + skew);
+                entry.duration_ns = Some(((10_001 - depth) * 200 - late * 20) as u64);
+                entry.outcome = Outcome::Error;
+                entry.status = 500;
+                entries.push(entry);
+            }
+        }
+        let builder = TreeBuilder::batch(maker.origin, entries);
+        let tree = builder.tree();
+        assert_eq!((tree.len(), tree.tops().len()), (10_001, 1));
+        let root = tree.root().expect("a root");
+        assert!(root.skew_bound().is_some() && root.service().is_some());
+        assert_eq!(
+            tree.preorder().map(|(indent, _)| indent).max(),
+            Some(10_000)
+        );
+        let json = serde_json::to_string(&tree.to_json()).expect("json");
+        assert!(json.len() > 1_000_000);
+        let diagnosis = tree.diagnose();
+        let source = &diagnosis.sources[0];
+        assert_eq!(tree.node(source.node).level(), 10_000);
+        assert_eq!(source.echoes.len(), 10_000);
+        assert_eq!(diagnosis.critical_path.len(), 10_001);
+        assert!(serde_json::to_string(&diagnosis.to_json(&tree)).is_ok());
+    });
 }
 
 #[test]

@@ -251,6 +251,7 @@ impl World {
                         place: Place::new(&call.identifier, self.plan.whole_ids.then_some(call.id)),
                         direction,
                         ignored_hop: false,
+                        one_way: false,
                         outcome: Outcome::Ok,
                         status: 200,
                         service: names[own].clone(),

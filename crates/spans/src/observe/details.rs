@@ -5,7 +5,7 @@ use std::sync::Arc;
 use selvedge_calltree::{Details, Handle, Moment, Observation, Place};
 use selvedge_entry::{Direction, Link, Outcome, Text};
 
-use crate::{Event, Span, StatusCode, ValueRef};
+use crate::{Event, Kind, Span, StatusCode, ValueRef};
 
 const PEERS: [&str; 4] = [
     "peer.service",
@@ -64,6 +64,7 @@ pub(super) fn observation(
         place,
         direction,
         ignored_hop,
+        one_way: matches!(span.kind, Kind::Producer | Kind::Consumer),
         outcome: outcome(span, status),
         status,
         service: span.service.clone(),

@@ -8,4 +8,5 @@ mod properties;
 mod real;
 mod state;
 mod stored;
+mod times;
 mod zipkin;

@@ -27,7 +27,9 @@ fn value() -> impl Strategy<Value = Value> {
         text().prop_map(Value::Text),
         any::<bool>().prop_map(Value::Bool),
         any::<i64>().prop_map(Value::Int),
-        any::<f64>().prop_filter("a number", |n| !n.is_nan()).prop_map(Value::double),
+        any::<f64>()
+            .prop_filter("a number", |n| !n.is_nan())
+            .prop_map(Value::double),
         Just(Value::double(f64::NEG_INFINITY)),
         vec(any::<u8>(), 0..6).prop_map(|bytes| Value::Bytes(bytes.into())),
     ];
