@@ -6,6 +6,7 @@ mod levels;
 mod loss;
 mod oracle;
 mod order;
+mod seeds;
 mod size;
 mod skew;
 mod whole;
