@@ -42,6 +42,10 @@ pub(crate) enum Command {
     Audit(analysis::Audit),
     /// Make a key with which a consumer reads its own audit.
     AuditKey(analysis::MakeKey),
+    /// Show what thresholds count, and which fire.
+    Thresholds(Asking),
+    /// Show what transactions were done and which failed, and try those again.
+    Transactions(Transactions),
     /// Read a local journal.
     Log(Log),
     /// Give a running Selvedge spans from files of other tracing systems (OTLP, Zipkin v2, Jaeger),
@@ -57,7 +61,7 @@ pub(crate) enum Command {
     Content(Content),
     /// Run the repository with the query API and the web page.
     Repository(Repository),
-    /// Run the threshold monitor.
+    /// Run the monitors: thresholds and transactions.
     Monitor(Monitor),
 }
 
@@ -384,8 +388,20 @@ pub(crate) struct Repository {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Transactions {
+    /// Show the dead letters of this rule.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) rule: Option<String>,
+    /// Try the rule's dead letter at this position (`server/epoch/sequence`) again.
+    #[arg(long, value_name = "POSITION", requires = "rule")]
+    pub(crate) retry: Option<String>,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Monitor {
-    /// Where health, metrics and the state of the thresholds are served. [default: 127.0.0.1:8090]
+    /// Where health, metrics and the state of the monitors are served. [default: 127.0.0.1:8090]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) admin_listen: Option<SocketAddr>,
     #[command(flatten)]

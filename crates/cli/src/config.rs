@@ -12,6 +12,7 @@ use selvedge_collector::CollectorOptions;
 use selvedge_gateway::GatewayOptions;
 use selvedge_journal::{Durability, JournalOptions, Retain};
 use selvedge_monitor::threshold::RuleConfig;
+use selvedge_monitor::transaction::TransactionConfig;
 use selvedge_node::{IpNet, Keep, MemoryOptions, WaitOptions, private_networks};
 use selvedge_sidecar::SidecarOptions;
 use serde::Deserialize;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 use crate::agent::AgentSection;
 use crate::identifier::IdentifierSection;
 use crate::thresholds::{self, MonitorSection};
+use crate::transactions;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -43,6 +45,9 @@ pub(crate) struct Config {
     #[serde(rename = "threshold")]
     pub(crate) thresholds: Vec<RuleConfig>,
     pub(crate) monitor: MonitorSection,
+    /// What entries ask to be done, each exactly once.
+    #[serde(rename = "transaction")]
+    pub(crate) transactions: Vec<TransactionConfig>,
 }
 
 /// The back-end network.
@@ -247,7 +252,14 @@ fn check(config: &Config) -> Result<()> {
     TrustedSection::networks(&config.trusted.servers)?;
     config.agent.check()?;
     thresholds::check(&config.thresholds, &config.monitor)?;
+    transactions::check(&config.transactions)?;
     Ok(())
+}
+
+/// The transactions that a text of configuration holds.
+pub(crate) fn transactions_of(text: &str) -> Result<Vec<TransactionConfig>> {
+    let config: Config = toml::from_str(text)?;
+    Ok(config.transactions)
 }
 
 /// Makes of serde's "unknown field `x`, expected one of `a`, `b`" a sentence with the nearest key.

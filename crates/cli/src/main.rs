@@ -14,11 +14,13 @@ mod identifier;
 mod import;
 mod keys;
 mod local;
+mod monitors;
 mod ports;
 mod print;
 mod roles;
 mod signal;
 mod thresholds;
+mod transactions;
 mod up;
 
 use std::io::{ErrorKind, IsTerminal as _};
@@ -91,6 +93,8 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Paths(args) => analysis::paths(args).await,
         Command::Audit(args) => analysis::audit(args).await,
         Command::AuditKey(args) => analysis::make_key(args),
+        Command::Thresholds(asking) => monitors::show_thresholds(&asking).await,
+        Command::Transactions(args) => monitors::show_transactions(&args).await,
         Command::Log(args) => local::log(&args.path, args.session, args.json),
         Command::Import(args) if args.tree => import::trees(&args),
         Command::Import(args) => import::import(&args).await,

@@ -16,8 +16,8 @@ use crate::admin::{Admin, Metrics};
 use crate::args::{self, Member, ShopService};
 use crate::base::{Base, any_port, name};
 use crate::collect::Collecting;
+use crate::monitors::Monitors;
 use crate::ports::Ports;
-use crate::thresholds::{self, Thresholds};
 use crate::{config, print, signal, up};
 
 /// The load balancer, with the bus hub in it (B10), and the repository where asked.
@@ -210,20 +210,21 @@ pub(crate) async fn repository(args: args::Repository) -> Result<()> {
     Ok(())
 }
 
-/// The threshold monitor.
+/// The monitors: thresholds and transactions.
 pub(crate) async fn monitor(args: args::Monitor) -> Result<()> {
     let base = Base::of_member(&args.member)?;
     let own_name = args.member.name.clone();
     let own_name = own_name.unwrap_or_else(|| name("monitor"));
     let bus = link(&base, &args.member, own_name.as_str())?;
-    let running = Thresholds::start(&base, own_name.as_str(), bus.clone()).await?;
-    let Some(running) = running else {
+    if base.config.thresholds.is_empty() && base.config.transactions.is_empty() {
         return Err(anyhow!(
-            "nothing to watch for: write a [[threshold]] into the file that --config names"
+            "nothing to watch for: write a [[threshold]] or a [[transaction]] into the file that \
+             --config names"
         ));
-    };
+    }
+    let running = Monitors::start(&base, own_name.as_str(), &[], bus.clone()).await?;
     let mut metrics = Metrics::default();
-    metrics.routes(thresholds::routes(Some(&running)));
+    running.show(&mut metrics);
     metrics.routes(selvedge_follow::http::router(bus));
     let address = args.admin_listen.unwrap_or(base.config.admin.listen);
     let admin = Admin::start(address, metrics.router()).await?;

@@ -16,10 +16,10 @@ use crate::admin::{Admin, Metrics};
 use crate::args::Up;
 use crate::base::{Base, any_port, name, port};
 use crate::collect::Collecting;
+use crate::monitors::Monitors;
 use crate::ports::Ports;
 use crate::print::{self, DIM, NAME, styled};
-use crate::signal;
-use crate::thresholds::{self, Thresholds};
+use crate::{config, signal};
 
 /// Example content servers, unless told otherwise.
 const SERVERS: u16 = 3;
@@ -32,7 +32,7 @@ struct Whole {
     admin: Admin,
     backs: Backs,
     nodes: Vec<Node>,
-    thresholds: Option<Thresholds>,
+    monitors: Monitors,
 }
 
 /// What stands behind the gateway.
@@ -100,8 +100,14 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     metrics.hub(&hub);
     let counts = gateway.metrics();
     metrics.more(move || counts.counts().to_prometheus());
-    let thresholds = Thresholds::start(base, "thresholds", monitored).await?;
-    metrics.routes(thresholds::routes(thresholds.as_ref()));
+    // The example shop's orders are fulfilled, unless the configuration has its own.
+    let orders = if args.upstream.is_empty() {
+        config::transactions_of(shop::TRANSACTIONS)?
+    } else {
+        Vec::new()
+    };
+    let monitors = Monitors::start(base, "monitor", &orders, monitored).await?;
+    monitors.show(&mut metrics);
     metrics.routes(selvedge_follow::http::router(Arc::new(hub.clone())));
     let collecting = Collecting::start(&config.collector, args.ephemeral, repository).await?;
     let counts = collecting.counts();
@@ -125,7 +131,7 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
         admin,
         backs,
         nodes,
-        thresholds,
+        monitors,
     };
     Ok((running, ports, banner))
 }
@@ -142,9 +148,7 @@ async fn stop(running: Whole) {
     for node in running.nodes {
         node.stop().await;
     }
-    if let Some(thresholds) = running.thresholds {
-        thresholds.stop().await;
-    }
+    running.monitors.stop().await;
     running.admin.stop().await;
     running.collecting.stop().await;
     running.hub.stop().await;

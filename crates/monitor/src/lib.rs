@@ -4,12 +4,15 @@
 //! ([`threshold`], pure), and tells each crossing to its receivers at least once, always under
 //! one id ([`Notification`]): to webhooks, and over the threshold link ([`link`]) to an encoder.
 //!
-//! Requirements: B6, B7.
+//! The transaction processor ([`transaction`]) carries out what entries ask for, each exactly once.
+//!
+//! Requirements: B6, B7, B9.
 
 mod notify;
 mod outbox;
 mod state_file;
 pub mod threshold;
+pub mod transaction;
 mod watch;
 
 pub use notify::{ReceiverConfig, link};

@@ -26,6 +26,7 @@ use crate::notify::{self, ReceiverConfig, Shared};
 use crate::outbox::{Notification, Outbox};
 use crate::state_file::StateFile;
 use crate::threshold::{Crossing, Rule, RuleConfig, RuleError, Threshold, ThresholdCounts};
+use crate::transaction::{LedgerError, TransactionError};
 
 /// How long a change of the state may wait to be written.
 const SAVE_AFTER: Duration = Duration::from_secs(1);
@@ -72,6 +73,12 @@ pub enum MonitorError {
         /// Why not.
         source: std::io::Error,
     },
+    /// A transaction's rule is refused.
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
+    /// A transaction's database cannot be used.
+    #[error("transaction: {0}")]
+    Ledger(#[from] LedgerError),
     /// The bus refused.
     #[error(transparent)]
     Bus(#[from] BusError),

@@ -32,6 +32,9 @@ pub use payment::LIMIT_CENTS;
 use selvedge_node::Node;
 pub use server::Running;
 
+/// How orders are fulfilled, as `selvedge` reads it in its configuration.
+pub const TRANSACTIONS: &str = include_str!("../transactions.toml");
+
 /// What a content server is told when it starts.
 #[derive(Clone, Debug)]
 pub struct ShopOptions {

@@ -22,6 +22,7 @@ mod real_traces;
 mod refusals;
 mod sizes;
 mod thresholds;
+mod transactions;
 mod viewers;
 mod visit;
 mod zipkin_receiver;

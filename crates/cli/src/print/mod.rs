@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod diagnosis;
 pub(crate) mod listing;
+pub(crate) mod monitors;
 pub(crate) mod paths;
 pub(crate) mod timeline;
 pub(crate) mod tree;

@@ -2,6 +2,7 @@
 
 mod monitor;
 mod strangers;
+mod transactions;
 
 use bytes::Bytes;
 use selvedge_entry::{Closing, Data, Direction, Opening, Outcome, Record, Timestamp};

@@ -1,0 +1,94 @@
+//! The monitors of this process: thresholds and transactions.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use selvedge_bus::Bus;
+use selvedge_monitor::transaction::{RunningTransactions, TransactionConfig};
+
+use crate::admin::Metrics;
+use crate::args::{self, Asking};
+use crate::base::Base;
+use crate::thresholds::{self, Thresholds};
+use crate::{ask, print, transactions};
+
+/// What watches.
+pub(crate) struct Monitors {
+    thresholds: Option<Thresholds>,
+    transactions: RunningTransactions,
+}
+
+impl Monitors {
+    /// Starts the configured rules under this name; `transactions` where the configuration has
+    /// none.
+    pub(crate) async fn start(
+        base: &Base,
+        name: &str,
+        transactions: &[TransactionConfig],
+        bus: Arc<dyn Bus>,
+    ) -> Result<Self> {
+        let configured = &base.config.transactions;
+        let rules = if configured.is_empty() {
+            transactions
+        } else {
+            configured
+        };
+        let data = base.data.join("monitors").join(name);
+        Ok(Self {
+            thresholds: Thresholds::start(base, name, bus.clone()).await?,
+            transactions: transactions::start(rules, &data, bus).await?,
+        })
+    }
+
+    /// Shows them on the admin port.
+    pub(crate) fn show(&self, metrics: &mut Metrics) {
+        metrics.routes(thresholds::routes(self.thresholds.as_ref()));
+        metrics.routes(transactions::routes(self.transactions.transactions()));
+    }
+
+    pub(crate) async fn stop(self) {
+        if let Some(thresholds) = self.thresholds {
+            thresholds.stop().await;
+        }
+        self.transactions.stop().await;
+    }
+}
+
+/// `selvedge thresholds`.
+pub(crate) async fn show_thresholds(asking: &Asking) -> Result<()> {
+    let list = ask::get(&asking.admin, "/api/v1/thresholds", &[]).await?;
+    show(asking, &list, print::monitors::thresholds)
+}
+
+/// `selvedge transactions`.
+pub(crate) async fn show_transactions(args: &args::Transactions) -> Result<()> {
+    let asking = &args.asking;
+    let path = "/api/v1/transactions";
+    let Some(rule) = &args.rule else {
+        let list = ask::get(&asking.admin, path, &[]).await?;
+        return show(asking, &list, print::monitors::transactions);
+    };
+    let rule = ("rule", rule.clone());
+    if let Some(position) = &args.retry {
+        let query = [rule, ("position", position.clone())];
+        let tried = ask::post(&asking.admin, &format!("{path}/retry"), &query).await?;
+        show(asking, &tried, print::monitors::tried)?;
+        anyhow::ensure!(tried["done"] == true, "it failed again");
+        return Ok(());
+    }
+    let list = ask::get(&asking.admin, &format!("{path}/dead"), &[rule]).await?;
+    show(asking, &list, print::monitors::letters)
+}
+
+fn show(
+    asking: &Asking,
+    value: &serde_json::Value,
+    render: fn(&serde_json::Value) -> String,
+) -> Result<()> {
+    if asking.json {
+        print::json(value)?;
+    } else {
+        print::text(&render(value))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! The transaction processor at work: one thread a rule, because databases are written.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use selvedge_bus::{Bus, Event, Start, Subscribe, Subscription};
+use selvedge_follow::{Follow, SavedFollow};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::ledger::{Ledger, LedgerError, Letter, Tried};
+use super::rule::{Transaction, Values};
+use crate::watch::MonitorError;
+
+/// How long to wait before a refused write is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// The rules of this process, for answers. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Transactions {
+    rules: Arc<Vec<Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+impl Transactions {
+    /// The rules' names, how many entries each has done, and how many are dead letters.
+    ///
+    /// # Errors
+    /// What a database says.
+    pub fn counts(&self) -> Result<Vec<(String, u64, u64)>, LedgerError> {
+        let each = self.rules.iter().map(|rule| {
+            let (done, dead) = lock(&rule.ledger).counts()?;
+            Ok((rule.name.clone(), done, dead))
+        });
+        each.collect()
+    }
+
+    /// The dead letters of a rule, by position, after `after`; `None` if there is no such rule.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn dead(&self, rule: &str, after: &str) -> Result<Option<Vec<Letter>>, LedgerError> {
+        let ledger = self.ledger(rule);
+        ledger.map(|ledger| lock(ledger).dead(after)).transpose()
+    }
+
+    /// Tries a dead letter again.
+    ///
+    /// # Errors
+    /// What the machine refuses.
+    pub fn retry(&self, rule: &str, position: &str) -> Result<Tried, LedgerError> {
+        match self.ledger(rule) {
+            Some(ledger) => lock(ledger).retry(position),
+            None => Ok(Tried::Unknown),
+        }
+    }
+
+    fn ledger(&self, rule: &str) -> Option<&Mutex<Ledger>> {
+        let found = self.rules.iter().find(|shared| shared.name == rule);
+        found.map(|shared| &*shared.ledger)
+    }
+}
+
+fn lock(ledger: &Mutex<Ledger>) -> std::sync::MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The running rules; dropped, they end after the transaction in hand.
+#[derive(Debug)]
+pub struct RunningTransactions {
+    transactions: Transactions,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl RunningTransactions {
+    /// Starts the rules, each from where its database says, or from the oldest entries that are
+    /// to be had. Databases without a path of their own lie in `data`.
+    ///
+    /// # Errors
+    /// When a database cannot be used as its rule says, or the bus refuses.
+    pub async fn start(
+        rules: Vec<Transaction>,
+        data: &Path,
+        bus: Arc<dyn Bus>,
+    ) -> Result<Self, MonitorError> {
+        let (stop, stopped) = watch::channel(false);
+        let mut running = Self {
+            transactions: Transactions::default(),
+            stop,
+            threads: Vec::new(),
+        };
+        let mut shared = Vec::new();
+        for rule in rules {
+            let path = match &rule.config.database {
+                Some(path) => path.clone(),
+                None => data.join(format!("{}.db", rule.name())),
+            };
+            if let Some(folder) = path.parent() {
+                let made = std::fs::create_dir_all(folder);
+                made.map_err(|source| MonitorError::State {
+                    path: folder.to_owned(),
+                    source,
+                })?;
+            }
+            let ledger = Ledger::open(&path, &rule)?;
+            let follow = match ledger.place()? {
+                None => Follow::default(),
+                Some(place) => {
+                    let saved: SavedFollow = postcard::from_bytes(&place).unwrap_or_default();
+                    Follow::restore(saved)
+                }
+            };
+            let subscription = bus
+                .subscribe(Subscribe {
+                    name: rule.name().to_owned(),
+                    from: follow.positions(),
+                    start: Start::Oldest,
+                    ..Subscribe::default()
+                })
+                .await?;
+            let ledger = Arc::new(Mutex::new(ledger));
+            shared.push(Shared {
+                name: rule.name().to_owned(),
+                ledger: ledger.clone(),
+            });
+            let worker = Worker {
+                rule,
+                ledger,
+                follow,
+                stopped: stopped.clone(),
+                runtime: Handle::current(),
+            };
+            let thread = std::thread::Builder::new()
+                .name("transactions".to_owned())
+                .spawn(move || worker.run(subscription));
+            running
+                .threads
+                .push(thread.map_err(|source| MonitorError::State { path, source })?);
+        }
+        running.transactions = Transactions {
+            rules: Arc::new(shared),
+        };
+        Ok(running)
+    }
+
+    /// What the rules did, for answers.
+    #[must_use]
+    pub fn transactions(&self) -> Transactions {
+        self.transactions.clone()
+    }
+
+    /// Ends them after the transaction in hand.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        for thread in self.threads.drain(..) {
+            // A panic in it was logged by the hook.
+            _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+impl Drop for RunningTransactions {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+/// A rule at work.
+struct Worker {
+    rule: Transaction,
+    ledger: Arc<Mutex<Ledger>>,
+    follow: Follow,
+    stopped: watch::Receiver<bool>,
+    runtime: Handle,
+}
+
+impl Worker {
+    fn run(mut self, mut subscription: Subscription) {
+        while let Some(event) = self.next(&mut subscription) {
+            let entries = self.take(&event);
+            if !self.carry_out(&entries) {
+                return;
+            }
+        }
+    }
+
+    fn next(&mut self, subscription: &mut Subscription) -> Option<Event> {
+        let stopped = &mut self.stopped;
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => None,
+                event = subscription.next() => event,
+            }
+        })
+    }
+
+    fn take(&mut self, event: &Event) -> Vec<(String, Values)> {
+        let mut entries = Vec::new();
+        match event {
+            Event::Batch(batch) => {
+                let (rule, needs) = (&self.rule, self.rule.needs());
+                self.follow.take(batch, |step| {
+                    if step.completes(needs)
+                        && let Some(values) = rule.values(step.entry)
+                    {
+                        entries.push((step.entry.position.to_string(), values));
+                    }
+                });
+            }
+            Event::Gap {
+                server,
+                epoch,
+                from,
+                to,
+            } => {
+                let rule = self.rule.name();
+                tracing::error!(rule, %server, %epoch, from, to, "entries lost to the transactions");
+                self.follow.gap(server, *epoch, *from, *to);
+            }
+            Event::Joined { .. } | Event::Left { .. } => {}
+        }
+        entries
+    }
+
+    /// Carries out what came with an event, however often the machine refuses; false when told to
+    /// stop.
+    fn carry_out(&mut self, entries: &[(String, Values)]) -> bool {
+        let Ok(place) = postcard::to_stdvec(&self.follow.saved()) else {
+            // Its form has no part that cannot be written.
+            return false;
+        };
+        let mut refused = false;
+        loop {
+            match lock(&self.ledger).carry_out(entries, &place) {
+                Ok((_, dead)) => {
+                    if dead > 0 {
+                        let rule = self.rule.name();
+                        tracing::warn!(rule, dead, "transactions failed; see the dead letters");
+                    }
+                    return true;
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut refused, true) {
+                        tracing::error!(%error, "transactions wait; retrying");
+                    }
+                }
+            }
+            let stopped = &mut self.stopped;
+            let stop = self.runtime.block_on(async {
+                tokio::time::timeout(RETRY_AFTER, stopped.wait_for(|stop| *stop))
+                    .await
+                    .is_ok()
+            });
+            if stop {
+                return false;
+            }
+        }
+    }
+}
