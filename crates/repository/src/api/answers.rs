@@ -101,14 +101,9 @@ pub(super) fn request_row(store: &Store, found: Summary) -> Result<RequestRow, A
     })
 }
 
-/// A request's call tree.
-pub(super) fn tree(request: &Request) -> Body {
-    json(&request.builder().tree().to_json())
-}
-
 /// Where a request's failures began, and what it waited for.
-pub(super) fn diagnosis(request: &Request) -> Body {
-    let builder = request.builder();
+pub(super) fn diagnosis(request: Request) -> Body {
+    let builder = request.into_builder();
     let tree = builder.tree();
     json(&tree.diagnose().to_json(&tree))
 }
@@ -126,8 +121,8 @@ pub(super) fn dependencies(
     let mut read = 0;
     for found in found {
         if let Some(request) = store.outline(found.origin)? {
-            dependencies.add(&request.builder().tree());
             read += request.entries.len() + request.spans.len();
+            dependencies.add(&request.into_builder().tree());
         }
         if read >= DEPENDENCIES_READ_MAX {
             next = Some(Cursor {

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use selvedge_bus::testing::MemoryJournal;
 use selvedge_bus::{Bus, Hub, HubOptions, Publisher};
 use selvedge_entry::{Direction, Outcome};
 use selvedge_identity::Position;
 use selvedge_journal::testing::FaultyStorage;
+use selvedge_spans::Span;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::fixture::{self, Form, Spec, Written};
-use crate::{AdminExtras, Repository, RepositoryOptions, StoreOptions, serve};
+use crate::{AdminExtras, Repository, RepositoryOptions, StoreOptions, TakenSpans, serve};
 
 /// An answer.
 #[derive(Debug)]
@@ -124,6 +125,25 @@ impl Fleet {
         }
     }
 
+    /// The same for text.
+    pub(super) async fn text_until(&self, path: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let answer = self.get(path).await;
+            if answer.status == 200 && wanted(&answer.body) {
+                return answer.body;
+            }
+            assert!(Instant::now() < deadline, "{path} says:\n{}", answer.body);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Hands spans to the repository.
+    pub(super) async fn take_spans(&self, spans: Vec<Span>) -> TakenSpans {
+        let repository = self.repository.as_ref().expect("open");
+        repository.take_spans(spans).await.expect("taken")
+    }
+
     pub(super) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, "").await
     }
@@ -141,11 +161,30 @@ impl Fleet {
             .split(' ')
             .nth(1)
             .and_then(|status| status.parse().ok());
+        let head = head.to_ascii_lowercase();
+        let body = match head.contains("transfer-encoding: chunked") {
+            true => of_chunks(body),
+            false => body.to_owned(),
+        };
         Answer {
             status: status.expect("a status"),
-            head: head.to_ascii_lowercase(),
-            body: body.to_owned(),
+            head,
+            body,
         }
+    }
+}
+
+/// A body that came in chunks, up to the empty one that ends it.
+fn of_chunks(mut rest: &str) -> String {
+    let mut body = String::new();
+    loop {
+        let (length, more) = rest.split_once("\r\n").expect("a chunk");
+        let length = usize::from_str_radix(length, 16).expect("a length");
+        if length == 0 {
+            return body;
+        }
+        body.push_str(&more[..length]);
+        rest = &more[length + 2..];
     }
 }
 
