@@ -1,13 +1,15 @@
 //! Requests that are refused as a whole: the right status, a count by reason, and nothing kept.
 
 use selvedge_collector::{Collector, CollectorOptions, Limits, Listen, Protocol};
-use serde_json::json;
 
 use crate::spans::{batch, compressed, protobuf, span};
 use crate::wire::{Running, framed, head, raw};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+
+/// Headers, body, the status that answers them, and the reason that is counted.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [u8], u16, &'a str);
 
 /// Checks that the request was counted once, and nothing was kept.
 fn assert_refused(running: &Running, protocol: &str, reason: &str) {
@@ -21,7 +23,7 @@ async fn a_bad_request_over_http_gets_the_status_that_says_why() {
     let good = batch(&[span(1)]);
     let gzip = compressed("gzip", &good);
     let zstd = compressed("zstd", &good);
-    let cases: &[(&[(&str, &str)], &[u8], u16, &str)] = &[
+    let cases: &[Case] = &[
         (
             &[("content-type", "text/plain")],
             &good,

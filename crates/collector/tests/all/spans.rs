@@ -6,16 +6,16 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use serde_json::{Value, json};
 
-pub const TRACE: &str = "5b8efff798038103d269b633813fc60c";
+pub(crate) const TRACE: &str = "5b8efff798038103d269b633813fc60c";
 
 /// A good span as OTLP has it in JSON.
-pub fn span(number: u8) -> Value {
+pub(crate) fn span(number: u8) -> Value {
     json!({"traceId": TRACE, "spanId": format!("{number:016x}"), "name": format!("good {number}"),
         "kind": 2, "startTimeUnixNano": "1544712660000000000", "endTimeUnixNano": "1544712661000000000"})
 }
 
 /// A batch of spans as OTLP has it in JSON.
-pub fn batch(spans: &[Value]) -> Vec<u8> {
+pub(crate) fn batch(spans: &[Value]) -> Vec<u8> {
     let batch = json!({"resourceSpans": [{
         "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]},
         "scopeSpans": [{"spans": spans}],
@@ -24,7 +24,7 @@ pub fn batch(spans: &[Value]) -> Vec<u8> {
 }
 
 /// A batch of spans with these ids and names as OTLP has it in protobuf.
-pub fn protobuf(spans: &[(u64, &str)]) -> Vec<u8> {
+pub(crate) fn protobuf(spans: &[(u64, &str)]) -> Vec<u8> {
     let mut scope = Vec::new();
     for (id, name) in spans {
         let mut span = Vec::new();
@@ -40,7 +40,7 @@ pub fn protobuf(spans: &[(u64, &str)]) -> Vec<u8> {
 }
 
 /// A list of spans with these ids and names as Zipkin has it in protobuf.
-pub fn zipkin_protobuf(spans: &[(u64, &str)]) -> Vec<u8> {
+pub(crate) fn zipkin_protobuf(spans: &[(u64, &str)]) -> Vec<u8> {
     let mut list = Vec::new();
     for (id, name) in spans {
         let mut span = Vec::new();
@@ -53,7 +53,7 @@ pub fn zipkin_protobuf(spans: &[(u64, &str)]) -> Vec<u8> {
 }
 
 /// A field of bytes.
-pub fn field(to: &mut Vec<u8>, number: u8, value: &[u8]) {
+pub(crate) fn field(to: &mut Vec<u8>, number: u8, value: &[u8]) {
     to.push(number << 3 | 2);
     let mut length = value.len();
     while length > 0x7f {
@@ -64,13 +64,13 @@ pub fn field(to: &mut Vec<u8>, number: u8, value: &[u8]) {
     to.extend_from_slice(value);
 }
 
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).expect("in memory");
     encoder.finish().expect("in memory")
 }
 
-pub fn compressed(encoding: &str, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn compressed(encoding: &str, bytes: &[u8]) -> Vec<u8> {
     match encoding {
         "gzip" => gzip(bytes),
         "zstd" => zstd::encode_all(bytes, 1).expect("in memory"),

@@ -19,12 +19,12 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 /// Keeps spans in memory; fails or waits where a test wants it to.
-pub struct Memory {
+pub(crate) struct Memory {
     spans: Mutex<Vec<Span>>,
     fails: Mutex<bool>,
-    pub gate: Semaphore,
+    pub(crate) gate: Semaphore,
     /// One permit for every call that waits at the gate.
-    pub arrived: Semaphore,
+    pub(crate) arrived: Semaphore,
 }
 
 #[async_trait]
@@ -43,38 +43,38 @@ impl SpanSink for Memory {
 
 impl Memory {
     /// The spans that it keeps, by name.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let spans = self.spans.lock().unwrap();
         let mut names: Vec<String> = spans.iter().map(|span| span.name.to_string()).collect();
         names.sort();
         names
     }
 
-    pub fn spans(&self) -> Vec<Span> {
+    pub(crate) fn spans(&self) -> Vec<Span> {
         self.spans.lock().unwrap().clone()
     }
 
-    pub fn fail(&self, fails: bool) {
+    pub(crate) fn fail(&self, fails: bool) {
         *self.fails.lock().unwrap() = fails;
     }
 }
 
 /// A collector on free ports.
-pub struct Running {
-    pub collector: Collector,
-    pub sink: Arc<Memory>,
+pub(crate) struct Running {
+    pub(crate) collector: Collector,
+    pub(crate) sink: Arc<Memory>,
 }
 
 impl Running {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
-    pub async fn limited(limits: Limits) -> Self {
+    pub(crate) async fn limited(limits: Limits) -> Self {
         Self::with(|options| options.limits = limits).await
     }
 
-    pub async fn with(change: impl FnOnce(&mut CollectorOptions)) -> Self {
+    pub(crate) async fn with(change: impl FnOnce(&mut CollectorOptions)) -> Self {
         let free = Listen::At(SocketAddr::from(([127, 0, 0, 1], 0)));
         let mut options = CollectorOptions {
             otlp_grpc: free,
@@ -96,14 +96,14 @@ impl Running {
         }
     }
 
-    pub fn address(&self, protocol: Protocol) -> SocketAddr {
+    pub(crate) fn address(&self, protocol: Protocol) -> SocketAddr {
         let mut all = self.collector.addresses().iter();
         let found = all.find(|(one, _)| *one == protocol);
         found.expect("it listens").1
     }
 
     /// The value of a counter, as in `spans_total{protocol="zipkin"}`; 0 where it is not there.
-    pub fn count(&self, name: &str) -> u64 {
+    pub(crate) fn count(&self, name: &str) -> u64 {
         let text = self.collector.counts().to_prometheus();
         let line = text
             .lines()
@@ -111,23 +111,23 @@ impl Running {
         line.map_or(0, |value| value.parse().expect("a number"))
     }
 
-    pub async fn traces(&self, headers: &[(&str, &str)], body: &[u8]) -> Got {
+    pub(crate) async fn traces(&self, headers: &[(&str, &str)], body: &[u8]) -> Got {
         let address = self.address(Protocol::OtlpHttp);
         post(address, "/v1/traces", headers, body).await
     }
 
-    pub async fn zipkin(&self, headers: &[(&str, &str)], body: &[u8]) -> Got {
+    pub(crate) async fn zipkin(&self, headers: &[(&str, &str)], body: &[u8]) -> Got {
         let address = self.address(Protocol::Zipkin);
         post(address, "/api/v2/spans", headers, body).await
     }
 
     /// Calls `Export` with a framed message.
-    pub async fn grpc(&self, encoding: Option<&str>, framed: Bytes) -> Called {
+    pub(crate) async fn grpc(&self, encoding: Option<&str>, framed: Bytes) -> Called {
         let path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
         self.call(path, "application/grpc", encoding, framed).await
     }
 
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         path: &str,
         content_type: &str,
@@ -163,35 +163,40 @@ impl Running {
 }
 
 /// What a gRPC call answered.
-pub struct Called {
-    pub status: u16,
-    pub code: u32,
-    pub headers: HeaderMap,
+pub(crate) struct Called {
+    pub(crate) status: u16,
+    pub(crate) code: u32,
+    pub(crate) headers: HeaderMap,
     /// The framed message.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 /// What an HTTP request answered.
 #[derive(Debug)]
-pub struct Got {
-    pub status: u16,
-    pub headers: BTreeMap<String, String>,
-    pub body: Vec<u8>,
+pub(crate) struct Got {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Got {
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 }
 
-pub async fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Got {
+pub(crate) async fn post(
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Got {
     let length = format!("content-length: {}\r\n", body.len());
     let head = head("POST", path, headers) + &length + "\r\n";
     raw(address, &[head.as_bytes(), body].concat()).await
 }
 
-pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
+pub(crate) fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
@@ -200,14 +205,14 @@ pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
 }
 
 /// Sends these bytes, ends the sending, and reads the answer to its end.
-pub async fn raw(address: SocketAddr, request: &[u8]) -> Got {
+pub(crate) async fn raw(address: SocketAddr, request: &[u8]) -> Got {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     stream.write_all(request).await.expect("it reads");
     read(&mut stream).await
 }
 
 /// Reads an answer until the connection ends.
-pub async fn read(stream: &mut TcpStream) -> Got {
+pub(crate) async fn read(stream: &mut TcpStream) -> Got {
     let mut all = Vec::new();
     stream.read_to_end(&mut all).await.expect("readable");
     let end = all.windows(4).position(|four| four == b"\r\n\r\n");
@@ -226,7 +231,7 @@ pub async fn read(stream: &mut TcpStream) -> Got {
 }
 
 /// A gRPC message in its frame.
-pub fn framed(compressed: bool, message: &[u8]) -> Bytes {
+pub(crate) fn framed(compressed: bool, message: &[u8]) -> Bytes {
     let mut out = BytesMut::new();
     out.put_u8(u8::from(compressed));
     out.put_u32(message.len() as u32);
