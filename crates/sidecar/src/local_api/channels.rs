@@ -135,6 +135,9 @@ impl Channels {
                 .into_iter()
                 .chain([new.peer.as_ref(), new.host.as_ref()]),
         )?;
+        if let Some(about) = &new.about {
+            named(about)?;
+        }
         let call = exchange.call(
             new.peer.as_deref(),
             new.host.as_deref(),
@@ -156,13 +159,13 @@ impl Channels {
         let mut said = json!({});
         if let Some(about) = &new.about {
             let message = Separate::new(about.as_bytes(), call.identifier().clone());
-            let message = message.ok_or_else(bad_about)?;
-            said["separate"] = message.encode().into();
+            said["separate"] = message.map(|message| message.encode()).into();
         }
         if new.reference {
             let token = Reference::from_random(self.node.random());
-            self.keep(token, own.request.as_bytes(), references).await?;
-            said["reference"] = token.to_string().into();
+            let kept = self.keep(token, own.request.as_bytes(), references).await;
+            // Without: the call can be made all the same.
+            said["reference"] = kept.then(|| token.to_string()).into();
         }
         said["headers"] = headers;
         let number = self.number();
@@ -236,9 +239,7 @@ impl Channels {
         references: Option<&References<'_>>,
     ) -> Result<Option<String>, No> {
         if let Some(about) = &new.about {
-            if !(1..=separate::ABOUT_MAX).contains(&about.len()) {
-                return Err(bad_about());
-            }
+            named(about)?;
             let longest = Duration::from_millis(new.wait_ms.min(WAIT_MS_MAX));
             let found = self.beside.of(about.as_bytes(), longest).await;
             return Ok(found.map(|identifier| identifier.encode().to_string()));
@@ -308,16 +309,11 @@ impl Channels {
         token: Reference,
         identifier: &[u8],
         references: Option<&References<'_>>,
-    ) -> Result<(), No> {
-        let kept = match references {
+    ) -> bool {
+        match references {
             Some(references) => references.put(&token.to_string(), identifier).await,
             None => self.shelf.put(&token.to_string(), identifier).is_ok(),
-        };
-        kept.then_some(()).ok_or_else(|| {
-            let message = "the reference store did not take the identifier: send the request \
-                           without a reference";
-            No::new(502, "no_reference", message)
-        })
+        }
     }
 
     fn number(&self) -> u64 {
@@ -366,9 +362,15 @@ fn no_content() -> Response {
     }
 }
 
-fn bad_about() -> No {
+/// What names a request at both sides.
+fn named(about: &str) -> Result<(), No> {
     let max = separate::ABOUT_MAX;
-    No::bad(format!("what a request is about has 1 to {max} bytes"))
+    match about.len() {
+        length if (1..=max).contains(&length) => Ok(()),
+        _ => Err(No::bad(format!(
+            "what a request is about has 1 to {max} bytes"
+        ))),
+    }
 }
 
 fn unknown(what: &str) -> No {
