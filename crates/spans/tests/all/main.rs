@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod encode;
+mod lost;
 mod observe;
 mod pieces;
 mod properties;

@@ -174,7 +174,7 @@ fn check(path: &Path, rows: fn(&Value) -> Vec<Row>) -> usize {
     intake.spans.len()
 }
 
-fn files(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/traces");
     let Ok(folder) = std::fs::read_dir(root.join(folder)) else {
         eprintln!("skipped: no {folder} in ../shared/data/traces");
