@@ -116,13 +116,9 @@ impl Fleet {
 
     /// Asks until the answer is as wanted: a repository hears of an entry a moment after the bus.
     pub(super) async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let answer = self.get(path).await;
-            if answer.status == 200 && wanted(&answer.json()) {
-                return answer.json();
-            }
-            tokio::task::yield_now().await;
-        }
+        let enough = |text: &str| wanted(&serde_json::from_str(text).expect("JSON"));
+        let text = self.text_until(path, enough).await;
+        serde_json::from_str(&text).expect("JSON")
     }
 
     /// The same for text.
