@@ -23,6 +23,8 @@ use crate::{BusError, Event, Source, SourceError, SourceRead};
 const READS_WAITING_MAX: usize = 4096;
 /// Reads of journals that run at a time.
 const READS_MAX: usize = 8;
+/// Questions that are looked into at a time: they must not keep reads waiting.
+const FINDS_MAX: usize = 2;
 
 /// Why there is no link.
 pub(crate) enum DialError {
@@ -98,6 +100,7 @@ async fn serve(client: &Arc<Client>, stream: LinkStream) -> FrameError {
         outbox: &outbox,
         reads: JoinSet::new(),
         room: Arc::new(Semaphore::new(READS_MAX)),
+        finding: Arc::new(Semaphore::new(FINDS_MAX)),
     };
     let reason = tokio::select! {
         biased; // the same order each time, for seeded simulation; windows keep it fair
@@ -197,6 +200,7 @@ struct ClientLink<'a> {
     outbox: &'a Arc<Outbox>,
     reads: JoinSet<()>,
     room: Arc<Semaphore>,
+    finding: Arc<Semaphore>,
 }
 
 impl ClientLink<'_> {
@@ -263,7 +267,7 @@ impl ClientLink<'_> {
                     state.joins.get(&channel).map(|j| Arc::clone(&j.source))
                 };
                 let outbox = Arc::clone(self.outbox);
-                let room = Arc::clone(&self.room);
+                let room = Arc::clone(&self.finding);
                 self.reads.spawn(async move {
                     let _room = room.acquire_owned().await;
                     let found = match source {
