@@ -100,6 +100,21 @@ impl Status {
     }
 }
 
+/// For the fuzz target: whatever stands in these headers, an end is told, and within bounds.
+#[doc(hidden)]
+pub fn fuzz_grpc_status(headers: &HeaderMap) {
+    let mut end = End::status(200);
+    let status = Status::read(headers);
+    Status::tell(status.as_ref(), &mut end);
+    assert!((200..600).contains(&end.status), "{}", end.status);
+    // Three bytes may stand for one that is no text; the code's name comes before.
+    assert!(
+        end.error
+            .is_none_or(|error| error.len() <= 3 * REASON_MAX + 32)
+    );
+    assert_eq!(end.response.fields.len(), usize::from(status.is_some()));
+}
+
 /// Undoes the percent-encoding of a reason; what is none stays as it is.
 fn decode(value: &[u8]) -> String {
     let mut out = Vec::with_capacity(value.len().min(REASON_MAX));

@@ -85,6 +85,8 @@ pub use batch::Batch;
 pub use calls::{CallBody, CallLayer, Calls};
 #[cfg(feature = "client")]
 pub use client::{CallError, Client, Reply};
+#[doc(hidden)]
+pub use grpc::fuzz_grpc_status;
 pub use layer::{Layer, Peer, Tracked};
 pub use record::RequestBody;
 #[cfg(feature = "axum")]

@@ -11,6 +11,10 @@ pub(crate) struct Counters {
     pub(crate) calls_unmarked: AtomicU64,
     pub(crate) call_failures: AtomicU64,
     pub(crate) questions: AtomicU64,
+    pub(crate) channel_calls: AtomicU64,
+    pub(crate) channel_requests: AtomicU64,
+    pub(crate) identifiers_missing: AtomicU64,
+    pub(crate) references_unkept: AtomicU64,
     pub(crate) refused: AtomicU64,
 }
 
@@ -32,6 +36,15 @@ pub struct SidecarCounts {
     pub call_failures: u64,
     /// Requests to the local API.
     pub questions: u64,
+    /// Calls that the application made over channels of its own.
+    pub channel_calls: u64,
+    /// Requests that it received over them.
+    pub channel_requests: u64,
+    /// Of these, requests whose identifier was to come beside them, or to lie under a reference,
+    /// and did not: new roots.
+    pub identifiers_missing: u64,
+    /// References asked for and not given, because the store did not take the identifier.
+    pub references_unkept: u64,
     /// Requests refused before they became one: malformed or over a limit.
     pub refused: u64,
 }
@@ -47,6 +60,10 @@ impl Counters {
             calls_unmarked: read(&self.calls_unmarked),
             call_failures: read(&self.call_failures),
             questions: read(&self.questions),
+            channel_calls: read(&self.channel_calls),
+            channel_requests: read(&self.channel_requests),
+            identifiers_missing: read(&self.identifiers_missing),
+            references_unkept: read(&self.references_unkept),
             refused: read(&self.refused),
         }
     }

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 
 use self::channels::Channels;
 use self::references::References;
+use crate::counts::Counters;
 use crate::live::Live;
 use crate::message::{answer as json_answer, refusal};
 use crate::target::{Target, Targets};
@@ -77,11 +78,16 @@ pub(crate) struct LocalApi {
 }
 
 impl LocalApi {
-    pub(crate) fn new(node: Node, live: Arc<Live>, references: Option<Target>) -> Self {
+    pub(crate) fn new(
+        node: Node,
+        live: Arc<Live>,
+        references: Option<Target>,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
             live,
             streams: Arc::new(Semaphore::new(entries::STREAMS_MAX)),
-            channels: Channels::new(node.clone()),
+            channels: Channels::new(node.clone(), counters),
             node,
             references,
         }

@@ -67,7 +67,12 @@ impl Sidecar {
             })
         });
         let egress = Arc::new(Egress {
-            local: LocalApi::new(node.clone(), live.clone(), references.transpose()?),
+            local: LocalApi::new(
+                node.clone(),
+                live.clone(),
+                references.transpose()?,
+                counters.clone(),
+            ),
             soap: options.soap,
             node,
             targets: Targets::new(&options.routes, options.upstream_limits.clone())?,

@@ -229,6 +229,10 @@ async fn a_request_over_another_channel_is_a_request_like_any_other() {
         assert_eq!(own.depth(), 0);
         assert_ne!(own.origin(), sent.origin());
     }
+    let counts = behind.sidecar.counts();
+    assert_eq!(counts.channel_requests, 7);
+    assert_eq!(counts.identifiers_missing, 2, "a token and a name in vain");
+    assert_eq!(counts.channel_calls, 5);
     let Behind {
         fleet,
         node,
@@ -332,6 +336,7 @@ async fn references_lie_where_the_settings_say_and_calls_go_without_where_that_i
         (201, &Value::Null),
         "the call is made without"
     );
+    assert_eq!(behind.sidecar.counts().references_unkept, 1);
     let (status, received) = behind.tell("request", "", new).await;
     assert_eq!(
         (status, parse(&received["request"]).depth()),

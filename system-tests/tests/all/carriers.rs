@@ -132,6 +132,29 @@ async fn grpc_calls_stand_in_the_tree_with_the_outcome_of_their_trailers() {
     }
 }
 
+/// As the guide says: the gateway speaks HTTP/1.1 to the servers behind it.
+#[tokio::test]
+async fn grpc_through_the_gateway_fails_at_once_and_says_so_in_the_tree() {
+    let fleet = Fleet::start();
+    let prices = fleet.role("prices", "prices-1", &[]);
+    let other = tempfile::tempdir().expect("a folder");
+    let mut command = selvedge(&["gateway", "--upstream", &prices.url("grpc")]);
+    for flag in ["--listen", "--bus-listen", "--admin-listen"] {
+        command.args([flag, "127.0.0.1:0"]);
+    }
+    command.arg("--data").arg(other.path());
+    let gateway = Server::start(command, other.path());
+    let desk = fleet.role("desk", "desk-1", &["--grpc", &gateway.url("gateway")]);
+    let (status, origin, said) = order(&desk, "grpc", "kettle").await;
+    assert_eq!(status, 502, "{said}");
+    let tree = fleet.tree(&origin, |tree| {
+        let called = &tree["nodes"][1];
+        called["evidence"] == "one-sided" && called["outcome"] == "error"
+    });
+    let tree = tree.await;
+    assert_eq!(node(&tree, "prices")["status"], 502, "{tree:#}");
+}
+
 #[tokio::test]
 async fn http_carries_the_identifier_natively_and_as_trace_context_alone() {
     let fleet = Fleet::start();

@@ -2,11 +2,13 @@
 //! attach to a message, hands in what came with one, and says how each ended.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_entry::Data;
+use selvedge_identity::RequestIdentifier;
 use selvedge_identity::carrier::metadata::Pairs;
-use selvedge_identity::carrier::reference::Reference;
+use selvedge_identity::carrier::reference::{REFERENCE, Reference};
 use selvedge_identity::carrier::separate::{self, Separate};
 use selvedge_identity::carrier::{self, Headers};
 use selvedge_node::{Beside, BesideOptions, End, Exchange, Inbound, Node, Outbound, Shelf};
@@ -16,6 +18,7 @@ use serde_json::json;
 
 use super::references::{BODY_BYTES_MAX, References};
 use super::{No, read};
+use crate::counts::{Counters, count};
 use crate::live::{Live, Ticket};
 use crate::message::answer as json_answer;
 use crate::open::Open;
@@ -108,11 +111,13 @@ pub(crate) struct Channels {
     requests: Open<Received>,
     beside: Beside,
     shelf: Shelf,
+    counters: Arc<Counters>,
 }
 
 impl Channels {
-    pub(crate) fn new(node: Node) -> Self {
+    pub(crate) fn new(node: Node, counters: Arc<Counters>) -> Self {
         Self {
+            counters,
             calls: Open::new(OPEN_MAX, OPEN_LONGEST),
             requests: Open::new(OPEN_MAX, OPEN_LONGEST),
             beside: Beside::new(node.clone(), BesideOptions::default()),
@@ -164,7 +169,10 @@ impl Channels {
         if new.reference {
             let token = Reference::from_random(self.node.random());
             let kept = self.keep(token, own.request.as_bytes(), references).await;
-            // Without: the call can be made all the same.
+            if !kept {
+                // The call can be made without.
+                count(&self.counters.references_unkept);
+            }
             said["reference"] = kept.then(|| token.to_string()).into();
         }
         said["headers"] = headers;
@@ -172,6 +180,7 @@ impl Channels {
         if !self.calls.add(number, call) {
             return Err(crowded("calls"));
         }
+        count(&self.counters.channel_calls);
         said["call"] = format!("{number:016x}").into();
         Ok(json_answer(201, &said))
     }
@@ -187,7 +196,7 @@ impl Channels {
     /// `POST request`.
     pub(super) async fn begin_request(
         &self,
-        live: &std::sync::Arc<Live>,
+        live: &Arc<Live>,
         request: &mut Request,
         references: Option<&References<'_>>,
     ) -> Result<Response, No> {
@@ -224,6 +233,7 @@ impl Channels {
         if !self.requests.add(number, received) {
             return Err(crowded("requests"));
         }
+        count(&self.counters.channel_requests);
         let said = json!({
             "id": format!("{number:016x}"),
             "request": own.as_str(),
@@ -238,22 +248,23 @@ impl Channels {
         new: &NewRequest,
         references: Option<&References<'_>>,
     ) -> Result<Option<String>, No> {
-        if let Some(about) = &new.about {
-            named(about)?;
-            let longest = Duration::from_millis(new.wait_ms.min(WAIT_MS_MAX));
-            let found = self.beside.of(about.as_bytes(), longest).await;
-            return Ok(found.map(|identifier| identifier.encode().to_string()));
-        }
+        let text = |own: RequestIdentifier| own.encode().to_string();
         let mut pairs = new.headers.iter();
-        let token = pairs.find(|(key, _)| key.eq_ignore_ascii_case(carrier::reference::REFERENCE));
-        let Some((_, token)) = token else {
-            return Ok(None);
+        let token = pairs.find(|(key, _)| key.eq_ignore_ascii_case(REFERENCE));
+        let found = match (&new.about, token, references) {
+            (Some(about), _, _) => {
+                named(about)?;
+                let longest = Duration::from_millis(new.wait_ms.min(WAIT_MS_MAX));
+                self.beside.of(about.as_bytes(), longest).await.map(text)
+            }
+            (None, Some((_, token)), Some(references)) => references.get(token).await,
+            (None, Some((_, token)), None) => self.shelf.get(token).map(text),
+            (None, None, _) => return Ok(None),
         };
-        if let Some(references) = references {
-            return Ok(references.get(token).await);
+        if found.is_none() {
+            count(&self.counters.identifiers_missing);
         }
-        let found = self.shelf.get(token);
-        Ok(found.map(|identifier| identifier.encode().to_string()))
+        Ok(found)
     }
 
     /// `POST request/{id}`.
