@@ -7,8 +7,8 @@
 //! so that a line's calls are exactly those of the requests that [`charges`] finds in it.
 //!
 //! A line says how its calls are known, and bounds what cannot be known: `calls_min` counts what
-//! is proven to have been handled, `calls_max` adds what ambiguity leaves open, calls to services
-//! that nobody names, and what journals' gaps may hide ([`crate::Losses`]).
+//! is proven to have been handled, `calls_max` adds calls of which nobody names the service or the
+//! calling service, and what journals' gaps may hide ([`crate::Losses`]).
 //!
 //! Lines are ordered by consumer, service and period. A fold keeps only the first so many behind
 //! a given line, so that it is bounded and a reader goes on page by page: a line that is kept was
@@ -24,6 +24,8 @@ use selvedge_identity::Consumer;
 
 pub use self::charge::{Totals, charges};
 pub use self::line::Line;
+
+use self::charge::charge;
 
 use crate::request::Request;
 use crate::seen::{Overlap, Seen};
@@ -63,6 +65,8 @@ pub struct Audit {
     lines: BTreeMap<LineKey, Totals>,
     /// Calls to services that nobody names, by consumer and period.
     unnamed: BTreeMap<(Consumer, Option<Timestamp>), u64>,
+    /// Calls whose callers nobody names, by the service that was called, if that is known.
+    callerless: BTreeMap<(Option<Text>, Option<Timestamp>), u64>,
 }
 
 impl Audit {
@@ -74,6 +78,7 @@ impl Audit {
             seen: Seen::default(),
             lines: BTreeMap::new(),
             unnamed: BTreeMap::new(),
+            callerless: BTreeMap::new(),
         }
     }
 
@@ -87,7 +92,11 @@ impl Audit {
             .period
             .around(request.start)
             .map(|(from, _)| from);
-        for ((consumer, service), totals) in charges(request) {
+        let charges = charge(request);
+        for (service, calls) in charges.callerless {
+            *self.callerless.entry((service, from)).or_default() += calls;
+        }
+        for ((consumer, service), totals) in charges.by_consumer {
             if self
                 .wanted
                 .consumer
@@ -131,6 +140,9 @@ impl Audit {
         for (key, calls) in other.unnamed {
             *self.unnamed.entry(key).or_default() += calls;
         }
+        for (key, calls) in other.callerless {
+            *self.callerless.entry(key).or_default() += calls;
+        }
         self.bound();
         Ok(())
     }
@@ -155,14 +167,26 @@ impl Audit {
             .iter()
             .take(self.wanted.limit)
             .map(|(key, totals)| {
-                let unnamed = self.unnamed.get(&(key.consumer.clone(), key.from));
-                let unnamed = unnamed.copied().unwrap_or(0);
-                Line::new(key, totals, unnamed, self.wanted.period, losses, (from, to))
+                let open = self.open(key);
+                Line::new(key, totals, open, self.wanted.period, losses, (from, to))
             });
         let lines: Vec<Line> = lines.collect();
         let more = self.lines.len() > lines.len();
         let last = self.lines.keys().nth(lines.len().wrapping_sub(1));
         (lines, last.filter(|_| more).cloned())
+    }
+
+    /// Calls that nobody charges to a line, and that may be its.
+    fn open(&self, key: &LineKey) -> u64 {
+        let to_nobody = self.unnamed.get(&(key.consumer.clone(), key.from));
+        let callerless = |service| self.callerless.get(&(service, key.from));
+        // What a client's requests called is the client's, whoever called.
+        let by_nobody = match key.consumer {
+            Consumer::Service(_) => [callerless(key.service.clone()), callerless(None)],
+            Consumer::Client(_) | Consumer::Unknown => [None, None],
+        };
+        let open = by_nobody.into_iter().chain([to_nobody]).flatten();
+        open.fold(0, |sum, calls| sum.saturating_add(*calls))
     }
 
     /// One line more than is shown, to tell whether there is one.

@@ -70,20 +70,36 @@ impl Totals {
 /// What a request charges, by consumer and service.
 #[must_use]
 pub fn charges(request: &Request<'_>) -> BTreeMap<(Consumer, Option<Text>), Totals> {
+    charge(request).by_consumer
+}
+
+/// What a request charges.
+#[derive(Debug, Default)]
+pub(super) struct Charges {
+    pub(super) by_consumer: BTreeMap<(Consumer, Option<Text>), Totals>,
+    /// Calls below the root whose callers nobody names, by the service that was called.
+    pub(super) callerless: BTreeMap<Option<Text>, u64>,
+}
+
+pub(super) fn charge(request: &Request<'_>) -> Charges {
     let causer = request.client.map_or(Consumer::Unknown, Consumer::Client);
-    let mut charges: BTreeMap<(Consumer, Option<Text>), Totals> = BTreeMap::new();
+    let mut charges = Charges::default();
     for node in request.tree.nodes() {
         if begun_inside(&node) {
             continue;
         }
         let totals = totals(request, &node);
         let caller = request.caller(&node).cloned().map(Consumer::Service);
+        if caller.is_none() && node.level() > 0 {
+            let service = request.service(&node).cloned();
+            *charges.callerless.entry(service).or_default() += 1;
+        }
         for consumer in [Some(causer.clone()), caller].into_iter().flatten() {
             let line = (consumer, request.service(&node).cloned());
-            charges.entry(line).or_default().merge(&totals);
+            charges.by_consumer.entry(line).or_default().merge(&totals);
         }
     }
-    for totals in charges.values_mut() {
+    for totals in charges.by_consumer.values_mut() {
         totals.requests = 1;
     }
     charges

@@ -33,7 +33,7 @@ impl Line {
     pub(super) fn new(
         key: &LineKey,
         totals: &Totals,
-        unnamed: u64,
+        open: u64,
         period: Period,
         losses: &Losses,
         (from, to): (Option<Timestamp>, Option<Timestamp>),
@@ -56,7 +56,7 @@ impl Line {
             to,
             totals: *totals,
             calls_min: totals.calls - totals.unproven,
-            calls_max: hidden.plus(totals.calls.saturating_add(unnamed)),
+            calls_max: hidden.plus(totals.calls.saturating_add(open)),
             hidden_max: hidden.plus(0),
         }
     }

@@ -49,6 +49,10 @@ pub(crate) struct Truth {
     pub(crate) duration: u64,
     pub(crate) outcome: Outcome,
     pub(crate) work: u64,
+    /// Whether it came to the service. If not, only its caller tells of it, and got no answer.
+    pub(crate) reached: bool,
+    /// Whether the two sides name each other.
+    pub(crate) named: bool,
 }
 
 /// One request as it really was.
@@ -94,6 +98,26 @@ impl World {
         Self::of(made, services)
     }
 
+    /// The same, where some calls do not come to their services, and some callers and callees do
+    /// not know each other's names.
+    pub(crate) fn rough(seed: u64, requests: usize, calls: usize, hours: i64) -> Self {
+        let whole = Self::new(seed, requests, calls, hours);
+        let mut random = Random(seed ^ 2);
+        let mut made = whole.requests;
+        for call in made.iter_mut().flat_map(|made| &mut made.calls) {
+            call.named = random.chance(60);
+        }
+        for made in &mut made {
+            for at in 1..made.calls.len() {
+                if random.chance(15) && made.calls.iter().all(|call| call.parent != Some(at)) {
+                    made.calls[at].reached = false;
+                    made.calls[at].outcome = Outcome::Error;
+                }
+            }
+        }
+        Self::of(made, whole.services)
+    }
+
     /// These requests, logged whole.
     pub(crate) fn of(requests: Vec<Made>, services: usize) -> Self {
         let mut world = Self {
@@ -110,12 +134,10 @@ impl World {
         let mut all = Vec::new();
         for (at, made) in self.requests.iter().enumerate() {
             for call in &made.calls {
-                all.push((
-                    call.at,
-                    at,
-                    call.service,
-                    entry(made, call, Direction::Inbound),
-                ));
+                if call.reached {
+                    let received = entry(made, call, Direction::Inbound);
+                    all.push((call.at, at, call.service, received));
+                }
                 if let Some(parent) = call.parent {
                     let caller = made.calls[parent].service;
                     all.push((call.at, at, caller, entry(made, call, Direction::Outbound)));
@@ -243,6 +265,8 @@ fn request(random: &mut Random, n: u64, at: i64, services: usize, calls: usize) 
             duration: random.below(1_000_000) as u64,
             outcome: outcome[random.below(4)],
             work: random.below(100) as u64,
+            reached: true,
+            named: true,
         });
     }
     Made {
@@ -276,7 +300,9 @@ fn entry(made: &Made, call: &Truth, direction: Direction) -> Entry {
         Direction::Outbound => (caller.expect("a caller"), Some(callee)),
         _ => (callee, caller),
     };
+    let peer = peer.filter(|_| call.named);
     let status = match call.outcome {
+        _ if !call.reached => 0,
         Outcome::Ok => 200,
         Outcome::Refused => 404,
         _ => 500,
