@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
@@ -82,6 +82,17 @@ async fn import(
             format!("send the content type {}", CONTENT_TYPES.join(", or ")),
         ));
     }
+    let too_large = || {
+        ApiError::refused(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("send at most {IMPORT_BYTES_MAX} bytes at once"),
+        )
+    };
+    // The announced length decides before anything is read.
+    if body.size_hint().lower() > IMPORT_BYTES_MAX as u64 {
+        return Err(too_large());
+    }
     let turn = importer.turns.acquire().await.expect("never closed");
     let body = tokio::time::timeout(BODY_WAIT, to_bytes(body, IMPORT_BYTES_MAX));
     let body = body.await.map_err(|_| {
@@ -91,13 +102,8 @@ async fn import(
             "the body took too long to arrive".to_owned(),
         )
     })?;
-    let body = body.map_err(|error| {
-        ApiError::refused(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
-            format!("{error}; send at most {IMPORT_BYTES_MAX} bytes at once"),
-        )
-    })?;
+    // Too long without saying so before, or cut off; then nobody reads the answer.
+    let body = body.map_err(|_| too_large())?;
     let read = tokio::task::spawn_blocking(move || selvedge_spans::read(&body));
     let read = read.await.map_err(|error| ApiError::internal(&error))?;
     let intake = read.map_err(|error| {

@@ -3,6 +3,7 @@
 mod audit;
 mod fleet;
 mod golden;
+mod import;
 mod queries;
 mod refusals;
 mod reports;
