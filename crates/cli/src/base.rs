@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use selvedge_bus::Bus;
 use selvedge_identity::{KeyRing, ServerName, purpose};
 use selvedge_node::{Keep, MemoryOptions, Node, NodeOptions, SystemClock};
-use selvedge_repository::Access;
+use selvedge_repository::{Access, RepositoryOptions};
 
 use crate::args::{ClockSkew, Member};
 use crate::config::{self, Config, TrustedSection};
@@ -44,6 +45,14 @@ pub(crate) enum Side {
 }
 
 impl Base {
+    /// Where and how the repository keeps what it takes.
+    pub(crate) fn repository(&self) -> RepositoryOptions {
+        RepositoryOptions {
+            quiet: Duration::from_millis(self.config.repository.quiet_ms),
+            ..RepositoryOptions::new(self.data.join("repository"))
+        }
+    }
+
     /// Reads the configuration, makes the data folder, reads or makes the keys.
     pub(crate) fn new(
         data: Option<&Path>,

@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) sidecar: Option<SidecarOptions>,
     pub(crate) bus: BusSection,
     pub(crate) admin: AdminSection,
+    pub(crate) repository: RepositorySection,
     pub(crate) collector: CollectorOptions,
     pub(crate) trusted: TrustedSection,
     pub(crate) node: NodeSection,
@@ -81,6 +82,20 @@ impl Default for AdminSection {
             listen: SocketAddr::from(([127, 0, 0, 1], 8090)),
             open: true,
         }
+    }
+}
+
+/// How the repository works.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RepositorySection {
+    /// How long nothing comes for a request before its tree is judged.
+    pub(crate) quiet_ms: u64,
+}
+
+impl Default for RepositorySection {
+    fn default() -> Self {
+        Self { quiet_ms: 1000 }
     }
 }
 

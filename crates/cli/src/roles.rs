@@ -9,7 +9,7 @@ use selvedge_bus::{Bus, Hub, HubOptions, LinkOptions, TcpBus};
 use selvedge_example_shop::{self as shop, Running, Services, ShopOptions};
 use selvedge_gateway::{Gateway, RunningGateway, UpstreamOptions};
 use selvedge_node::Keep;
-use selvedge_repository::{Repository, RepositoryOptions};
+use selvedge_repository::Repository;
 use selvedge_sidecar::{Sidecar, SidecarOptions};
 
 use crate::admin::{Admin, Metrics};
@@ -30,7 +30,7 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
         .await?;
     let bus: Arc<dyn Bus> = Arc::new(hub.clone());
     let repository = if args.repository {
-        let options = RepositoryOptions::new(base.data.join("repository"));
+        let options = base.repository();
         Some(
             Repository::start(options, bus.clone())
                 .await
@@ -187,7 +187,7 @@ pub(crate) async fn repository(args: args::Repository) -> Result<()> {
         .clone()
         .unwrap_or_else(|| name("repository"));
     let bus = link(&base, &args.member, server_name.as_str())?;
-    let options = RepositoryOptions::new(base.data.join("repository"));
+    let options = base.repository();
     let repository = Repository::start(options, bus.clone())
         .await
         .context("repository")?;

@@ -9,7 +9,7 @@ use selvedge_example_shop::{self as shop, Running, Services, ShopOptions};
 use selvedge_gateway::{Gateway, RunningGateway, UpstreamOptions};
 use selvedge_identity::ServerName;
 use selvedge_node::{Keep, Node};
-use selvedge_repository::{Repository, RepositoryOptions};
+use selvedge_repository::Repository;
 use selvedge_sidecar::{RunningSidecar, Sidecar, SidecarOptions};
 
 use crate::admin::{Admin, Metrics};
@@ -67,12 +67,9 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
         .listen(port(config.bus.listen, args.ephemeral), base.bus_key())
         .await?;
     let bus: Arc<dyn Bus> = Arc::new(hub.clone());
-    let repository = Repository::start(
-        RepositoryOptions::new(base.data.join("repository")),
-        bus.clone(),
-    )
-    .await
-    .context("repository")?;
+    let repository = Repository::start(base.repository(), bus.clone())
+        .await
+        .context("repository")?;
     let backs = if args.upstream.is_empty() {
         example_servers(base, args, &bus).await?
     } else {

@@ -21,6 +21,7 @@ mod python;
 mod real_traces;
 mod refusals;
 mod sizes;
+mod spans;
 mod thresholds;
 mod transactions;
 mod viewers;
