@@ -23,6 +23,9 @@ const READ_BYTES: usize = 256 << 10;
 const LOOK_BYTES_MAX: usize = 64 << 20;
 /// Bytes of records that one page gives; the last may go over it.
 const FOUND_BYTES_MAX: usize = 512 << 10;
+/// A record that no frame of the bus holds beside the rest of a page. It is told to be lost, as on
+/// the bus.
+const RECORD_BYTES_MAX: usize = 15 << 20;
 /// How long one page looks; far below what the network waits for an answer.
 const LOOK_TIME_MAX: Duration = Duration::from_millis(500);
 
@@ -177,6 +180,12 @@ impl<'a> Looking<'a> {
     }
 
     fn give(&mut self, epoch: Epoch, sequence: u64, record: &Bytes) {
+        if record.len() > RECORD_BYTES_MAX {
+            let server = self.server;
+            tracing::warn!(%server, %epoch, sequence, "record too long for a bus link");
+            extend(&mut self.found.gaps, epoch, sequence, sequence + 1);
+            return;
+        }
         self.count += 1;
         self.found_bytes += record.len();
         // A record is a slice of the whole group that it was read with.
