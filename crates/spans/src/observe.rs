@@ -14,8 +14,8 @@
 //!   within which they ran. So the stack holds interactions only, as findings ask for.
 //!
 //! Depth and stack come down from the root over parents that are here. Where a parent is not here,
-//! the `sv` member of the span's trace state says them (the span's process received it); without
-//! one the span hangs on nothing that is known: it is put at depth 2, the least that claims
+//! the `sv` member of the span's trace state says them (the span's process received it): from the
+//! nearest call that it names and that is here, else from its own word for the depth. Without one the span hangs on nothing that is known: it is put at depth 2, the least that claims
 //! neither to be the root nor to be called by it, and flagged `depth_unknown`.
 //!
 //! The result does not depend on the order of spans. Exact repeats vanish. Spans of one id, kind,
@@ -24,6 +24,7 @@
 
 pub(crate) mod details;
 mod links;
+mod told;
 
 use std::collections::BTreeMap;
 
@@ -31,10 +32,11 @@ use selvedge_calltree::{Handle, Observation, Place};
 use selvedge_entry::Direction;
 use selvedge_identity::carrier::{Headers, extract};
 use selvedge_identity::{
-    Interaction, Origin, RequestIdentifier, STACK_MAX, Shape, TraceParent, TraceState,
+    Interaction, Origin, RequestIdentifier, STACK_MAX, Shape, StackId, TraceParent, TraceState,
 };
 
 use crate::Span;
+use crate::names::Names;
 use links::{Family, Role};
 
 /// Stacks are as long as they can be: what spans say of their ancestors costs no bytes on a wire.
@@ -64,6 +66,7 @@ pub fn observe(spans: &[Span]) -> Observed {
     let mut sorted: Vec<&Span> = spans.iter().collect();
     sorted.sort_unstable();
     let mut observed = Observed::default();
+    let mut names = Names::default();
     let before = sorted.len();
     sorted.dedup();
     observed.repeats = (before - sorted.len()) as u64;
@@ -71,7 +74,7 @@ pub fn observe(spans: &[Span]) -> Observed {
         let family = Family::of(trace);
         observed.conflicts += family.conflicts;
         observed.cycles += family.cycles;
-        let observations = Placing::new(trace, &family).run();
+        let observations = Placing::new(trace, &family).run(&mut names);
         observed.requests.insert(trace[0].origin, observations);
     }
     observed
@@ -107,14 +110,14 @@ impl<'a> Placing<'a> {
         }
     }
 
-    fn run(mut self) -> Vec<Observation> {
+    fn run(mut self, names: &mut Names) -> Vec<Observation> {
         for &at in &self.family.order {
             let stand = self.stand(at);
             self.stands[at] = Some(stand);
         }
         let mut observations = Vec::with_capacity(self.trace.len() + 1);
         for at in 0..self.trace.len() {
-            self.observations(at, &mut observations);
+            self.observations(at, names, &mut observations);
         }
         observations
     }
@@ -129,12 +132,18 @@ impl<'a> Placing<'a> {
         });
         match (parent, span.parent) {
             (Some((parent, stand)), _) => under(span, role, parent, stand),
-            (None, Some(lost)) => alone(span, role, lost),
+            (None, Some(lost)) => {
+                let told = self.family.told.get(&at).and_then(|told| {
+                    let caller = self.stands[told.caller].as_ref()?;
+                    Some((caller, &told.below[..]))
+                });
+                alone(span, role, lost, told)
+            }
             (None, None) => root(span, role),
         }
     }
 
-    fn observations(&self, at: usize, out: &mut Vec<Observation>) {
+    fn observations(&self, at: usize, names: &mut Names, out: &mut Vec<Observation>) {
         let Some(stand) = &self.stands[at] else {
             return;
         };
@@ -162,6 +171,7 @@ impl<'a> Placing<'a> {
                 direction,
                 stand.ignored_hop,
                 flags,
+                names,
             ));
         };
         match (self.family.roles[at], &stand.makes) {
@@ -220,26 +230,23 @@ fn under(span: &Span, role: Role, parent: &Span, stand: &Stand) -> Stand {
     }
 }
 
-/// A span whose parent is not here.
-fn alone(span: &Span, role: Role, lost: Interaction) -> Stand {
-    let received = if span.shared { span.id } else { lost };
-    let said = match role {
-        Role::Receives => carried(span, received).map(|(identifier, ignored)| Stand {
-            home: identifier,
-            makes: None,
-            loose: false,
-            ignored_hop: ignored,
-            root: false,
-        }),
-        // `sv` is what its process received: the home itself.
-        Role::Makes | Role::Inside => carried_home(span).map(|home| Stand {
+/// A span whose parent is not here. `told`: a caller that its trace state names, and the calls
+/// between.
+fn alone(span: &Span, role: Role, lost: Interaction, told: Option<(&Stand, &[StackId])>) -> Stand {
+    let received = received(span, lost);
+    let said = said(span).map(|(said, ignored_hop)| {
+        let below = |(caller, below): (&Stand, &[StackId])| {
+            Some((continued(caller.makes.as_ref()?, below)?, caller.loose))
+        };
+        let (home, loose) = told.and_then(below).unwrap_or((said, false));
+        Stand {
             makes: (role == Role::Makes).then(|| home.advance(span.id, SHAPE)),
             home,
-            loose: false,
-            ignored_hop: false,
+            loose,
+            ignored_hop,
             root: false,
-        }),
-    };
+        }
+    });
     said.unwrap_or_else(|| {
         let own = if role == Role::Receives {
             received
@@ -267,6 +274,29 @@ fn root(span: &Span, role: Role) -> Stand {
         ignored_hop: false,
         root: true,
     }
+}
+
+/// The identifier of the calls `below` a call.
+fn continued(call: &RequestIdentifier, below: &[StackId]) -> Option<RequestIdentifier> {
+    let depth = call.depth().checked_add(u32::try_from(below.len()).ok()?)?;
+    let stack: Vec<StackId> = call.stack().iter().chain(below).copied().collect();
+    let newest = &stack[stack.len().saturating_sub(STACK_MAX)..];
+    RequestIdentifier::from_parts(call.origin(), depth, STACK_MAX as u8, newest)
+}
+
+/// Which call a span received whose parent is not here.
+fn received(span: &Span, lost: Interaction) -> Interaction {
+    if span.shared { span.id } else { lost }
+}
+
+/// What a span's trace state says of the call within which it ran, or that it received; and
+/// whether a hop before it did not add itself.
+fn said(span: &Span) -> Option<(RequestIdentifier, bool)> {
+    if span.kind.receives() {
+        return carried(span, received(span, span.parent?));
+    }
+    // `sv` is what its process received: the home itself.
+    Some((carried_home(span)?, false))
 }
 
 /// The identifier of the call `received`, as the span's trace state says it; and whether a hop did
@@ -300,13 +330,23 @@ fn carried(span: &Span, received: Interaction) -> Option<(RequestIdentifier, boo
     Some((whole, extracted.ignored_hop))
 }
 
-/// The identifier that the span's process received: `sv` continued by the span's own id, without
-/// that id.
+/// The identifier that the span's process received. It ends in the caller's id, which may have been
+/// noted beside it; else it is `sv` continued by the span's own id, without that id.
 fn carried_home(span: &Span) -> Option<RequestIdentifier> {
+    if let Some(caller) = noted(span) {
+        return Some(carried(span, caller)?.0);
+    }
     let (own, _) = carried(span, span.id)?;
     let (_, stack) = own.stack().split_last()?;
     let depth = own.depth().checked_sub(1)?;
     RequestIdentifier::from_parts(span.origin, depth, STACK_MAX as u8, stack)
+}
+
+/// The parent-id that our propagators note in a process whose caller did not add itself.
+fn noted(span: &Span) -> Option<Interaction> {
+    let mut members = span.trace_state.as_ref()?.split(',');
+    let noted = members.find_map(|member| member.trim().strip_prefix("svp="))?;
+    Interaction::parse(noted.as_bytes()).ok()
 }
 
 /// Whether the trace state says that a hop before this span's process did not add itself.

@@ -1,10 +1,11 @@
 //! Who is whose parent in a trace, and what part each span plays.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use selvedge_identity::Interaction;
 
 use super::same_service;
+use super::told::{Told, tell};
 use crate::Span;
 
 /// What a span is to a call tree.
@@ -20,6 +21,8 @@ pub(crate) enum Role {
 pub(crate) struct Family {
     /// Each span's parent, where that is here. No cycles.
     pub(crate) parents: Vec<Option<usize>>,
+    /// Of spans without: whose call they are by their trace state. No cycles either.
+    pub(crate) told: BTreeMap<usize, Told>,
     pub(crate) roles: Vec<Role>,
     /// Parents before their children.
     pub(crate) order: Vec<usize>,
@@ -36,16 +39,14 @@ pub(crate) struct Family {
 impl Family {
     /// `trace`: sorted, without repeats.
     pub(crate) fn of(trace: &[&Span]) -> Self {
-        let mut by_id: HashMap<Interaction, Vec<usize>> = HashMap::with_capacity(trace.len());
-        for (at, span) in trace.iter().enumerate() {
-            by_id.entry(span.id).or_default().push(at);
-        }
+        let parents = find_parents(trace);
         let mut family = Self {
-            parents: find_parents(trace),
+            told: tell(trace, &parents),
+            parents,
             roles: Vec::new(),
             order: Vec::with_capacity(trace.len()),
             twins: twins(trace),
-            marks: marks(trace, &by_id),
+            marks: marks(trace),
             cut: vec![false; trace.len()],
             conflicts: 0,
             cycles: 0,
@@ -67,13 +68,17 @@ impl Family {
             while let Some(one) = at.filter(|&one| walks[one] == NEW) {
                 walks[one] = from as u32;
                 path.push(one);
-                at = self.parents[one];
+                at = self.above(one);
             }
             if let Some(met) = at.filter(|&one| walks[one] == from as u32)
                 && let Some(start) = path.iter().position(|&one| one == met)
             {
-                let least = path[start..].iter().copied().min().unwrap_or(met);
+                // What a trace state claims goes before what a span says of its parent.
+                let worth = |one: &usize| (!self.told.contains_key(one), *one);
+                let least = path[start..].iter().copied().min_by_key(worth);
+                let least = least.unwrap_or(met);
                 self.parents[least] = None;
+                self.told.remove(&least);
                 self.cut[least] = true;
                 self.cycles += 1;
                 // The cut span comes first, then those below it, down to the walk's start.
@@ -86,6 +91,12 @@ impl Family {
             }
             self.order.extend(path.drain(..).rev());
         }
+    }
+
+    /// Who has to be placed first.
+    fn above(&self, at: usize) -> Option<usize> {
+        let told = || Some(self.told.get(&at)?.caller);
+        self.parents[at].or_else(told)
     }
 
     fn role(&self, trace: &[&Span], at: usize) -> Role {
@@ -129,6 +140,62 @@ impl Sides {
     }
 }
 
+/// The sides of every id. A trace is sorted by id, so ids are found by halving; services only of
+/// ids that several spans have.
+struct Known<'a> {
+    trace: &'a [&'a Span],
+    /// An id, its sides, and its first span's number; how many it has.
+    ids: Vec<(Interaction, Sides, usize, usize)>,
+    own: HashMap<(Interaction, &'a str), Sides>,
+}
+
+impl<'a> Known<'a> {
+    fn of(trace: &'a [&'a Span]) -> Self {
+        let mut known = Self {
+            trace,
+            ids: Vec::with_capacity(trace.len()),
+            own: HashMap::new(),
+        };
+        let mut first = 0;
+        for same in trace.chunk_by(|a, b| a.id == b.id) {
+            let mut sides = Sides::default();
+            for (span, at) in same.iter().zip(first..) {
+                sides.add(span, at);
+                if same.len() > 1 && !span.service.is_empty() {
+                    let own = known.own.entry((span.id, &span.service)).or_default();
+                    own.add(span, at);
+                }
+            }
+            known.ids.push((same[0].id, sides, first, same.len()));
+            first += same.len();
+        }
+        known
+    }
+
+    fn find(&self, id: Interaction) -> Option<&(Interaction, Sides, usize, usize)> {
+        let at = self.ids.binary_search_by_key(&id, |(id, ..)| *id).ok()?;
+        Some(&self.ids[at])
+    }
+
+    fn all(&self, id: Interaction) -> Sides {
+        self.find(id)
+            .map_or(Sides::default(), |(_, sides, ..)| *sides)
+    }
+
+    /// Those within a service that is named.
+    fn own(&self, id: Interaction, service: &str) -> Sides {
+        let sides = match self.find(id) {
+            Some((_, sides, only, 1)) => {
+                let same = !service.is_empty() && *self.trace[*only].service == *service;
+                same.then_some(*sides)
+            }
+            Some(_) => self.own.get(&(id, service)).copied(),
+            None => None,
+        };
+        sides.unwrap_or_default()
+    }
+}
+
 /// Each span's parent, as far as it is here.
 ///
 /// Of a call's two sides with one id, the caller's is the receiver's parent. The receiver's is the
@@ -136,53 +203,48 @@ impl Sides {
 /// receiver shares its id has been received: another that names it as its parent is a call of that
 /// receiver's.
 fn find_parents(trace: &[&Span]) -> Vec<Option<usize>> {
-    let mut all: HashMap<Interaction, Sides> = HashMap::with_capacity(trace.len());
-    let mut own: HashMap<(Interaction, &str), Sides> = HashMap::with_capacity(trace.len());
-    for (at, span) in trace.iter().enumerate() {
-        all.entry(span.id).or_default().add(span, at);
-        if !span.service.is_empty() {
-            let own = own.entry((span.id, &*span.service)).or_default();
-            own.add(span, at);
-        }
-    }
+    let known = Known::of(trace);
     let parent = |span: &&Span| {
         let receives = span.kind.receives();
-        let caller = all.get(&span.id).and_then(|sides| sides.makes);
+        let caller = known.all(span.id).makes;
         if receives && caller.is_some() {
             return caller;
         }
         let id = span.parent?;
-        let sides = all.get(&id).copied().unwrap_or_default();
+        let sides = known.all(id);
         if receives {
             return sides.shared.or(sides.makes).or(sides.other);
         }
-        let own = own.get(&(id, &*span.service)).copied().unwrap_or_default();
+        let own = known.own(id, &span.service);
         own.other.or(own.makes).or(sides.other).or(sides.makes)
     };
     trace.iter().map(parent).collect()
 }
 
-/// Spans of one id, kind, service and host that differ otherwise.
+/// Spans of one id, kind, service and host that differ otherwise: neighbours, as a trace is sorted.
 fn twins(trace: &[&Span]) -> Vec<bool> {
-    let identity = |span: &Span| (span.id, span.kind, span.service.clone(), span.host.clone());
-    let mut counts: HashMap<_, u32> = HashMap::with_capacity(trace.len());
-    for span in trace {
-        *counts.entry(identity(span)).or_default() += 1;
-    }
-    trace
-        .iter()
-        .map(|span| counts[&identity(span)] > 1)
+    let alike = |a: &&Span, b: &&Span| {
+        a.id == b.id && a.kind == b.kind && a.service == b.service && a.host == b.host
+    };
+    let groups = trace.chunk_by(alike);
+    groups
+        .flat_map(|same| std::iter::repeat_n(same.len() > 1, same.len()))
         .collect()
 }
 
-fn marks(trace: &[&Span], by_id: &HashMap<Interaction, Vec<usize>>) -> Vec<u64> {
+fn marks(trace: &[&Span]) -> Vec<u64> {
     let start = |at: usize| trace[at].start.map_or(0, |start| start.0 as u64);
     let mut marks: Vec<u64> = (0..trace.len()).map(start).collect();
-    for same in by_id.values().filter(|same| same.len() > 1) {
-        let mut same = same.clone();
-        same.sort_unstable_by_key(|&at| (start(at), at));
+    let mut first = 0;
+    for same in trace.chunk_by(|a, b| a.id == b.id) {
+        let mut numbers: Vec<usize> = match same.len() {
+            1 => Vec::new(),
+            several => (first..first + several).collect(),
+        };
+        first += same.len();
+        numbers.sort_unstable_by_key(|&at| (start(at), at));
         let mut least = 0;
-        for at in same {
+        for at in numbers {
             marks[at] = marks[at].max(least);
             least = marks[at] + 1;
         }

@@ -125,3 +125,74 @@ fn a_damaged_member_is_not_believed() {
     });
     assert_eq!(loose.count(), 4);
 }
+
+/// What is shown of a chain: each node's depth and its caller's service's number, or how it is
+/// known.
+fn shown(spans: &[Span]) -> Vec<(u32, Evidence)> {
+    let observed = observe(spans);
+    let (origin, observations) = observed.requests.iter().next().expect("a trace");
+    let builder = TreeBuilder::batch(*origin, observations.clone());
+    let tree = builder.tree();
+    assert_eq!(tree.tops().len(), 1, "{:?}", lines(&observed));
+    tree.preorder()
+        .map(|(_, node)| (node.depth(), node.evidence()))
+        .collect()
+}
+
+#[test]
+fn below_hops_that_add_nothing_a_lost_service_still_has_its_place() {
+    // Two that ignore it: `sv` itself says a depth too low by one, and that s1 called s3's callee.
+    let spans = without(chain(7, &[2, 3]), &["s5"]);
+    let evidence = [
+        Evidence::Observed,
+        Evidence::Observed,
+        Evidence::Observed,
+        Evidence::Observed,
+        Evidence::Observed,
+        Evidence::OneSided,
+        Evidence::OneSided,
+        Evidence::OneSided,
+    ];
+    let expected: Vec<_> = (0..8).zip(evidence).collect();
+    assert_eq!(shown(&spans), expected);
+}
+
+#[test]
+fn a_caller_of_unknown_depth_is_still_the_caller() {
+    // s1's spans say nothing of where they stand; s3's `sv` names s1's call.
+    let mut spans = without(chain(5, &[]), &["s0", "s2"]);
+    for span in spans.iter_mut().filter(|span| &*span.service == "s1") {
+        span.trace_state = None;
+    }
+    let observed = observe(&spans);
+    let (origin, observations) = observed.requests.iter().next().expect("a trace");
+    let builder = TreeBuilder::batch(*origin, observations.clone());
+    let tree = builder.tree();
+    let of = |service: &str| {
+        let mut nodes = tree.nodes();
+        nodes
+            .find(|node| node.service().is_some_and(|name| &**name == service))
+            .expect("a node")
+    };
+    // s3, then s2's lost node, then s1.
+    let caller = of("s3").parent().and_then(|node| node.parent());
+    assert_eq!(caller.map(|node| node.index()), Some(of("s1").index()));
+}
+
+#[test]
+fn a_trace_state_that_names_a_call_below_makes_no_circle() {
+    let mut spans = chain(5, &[]);
+    // The first, whose parent is lost, claims to be called by the last.
+    let last = spans.last().expect("spans").clone();
+    let identifier = RequestIdentifier::from_parts(last.origin, 9, 6, &[StackId::of(last.id, 8)]);
+    let state = carrier::inject(&identifier.expect("good"), last.id, 1, None).tracestate;
+    spans[0].parent = Some(id(0x77));
+    spans[0].trace_state = Some(state.to_string().into());
+    let observed = observe(&spans);
+    assert_eq!(observed.cycles, 1);
+    // The chain's own calls are whole: only the claim is left out.
+    let whole = lines(&observed);
+    let whole = whole.iter().filter(|line| line.contains("Observed"));
+    assert_eq!(whole.count(), 4);
+    assert_eq!(observed.requests.values().map(Vec::len).sum::<usize>(), 10);
+}
