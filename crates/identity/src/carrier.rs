@@ -114,6 +114,7 @@ pub const FLAGS_OF_ROOT: u8 = FLAGS_KNOWN;
 ///   (`ignored_hop`).
 /// - `traceparent` alone gives a stack of its parent-id at depth 1, also a lower bound.
 #[must_use]
+#[inline]
 pub fn extract(headers: Headers<'_>, continued: bool, shape: Shape) -> Extracted {
     extract_wrapped(headers, b3::Headers::default(), continued, shape)
 }
@@ -123,15 +124,32 @@ pub fn extract(headers: Headers<'_>, continued: bool, shape: Shape) -> Extracted
 /// two. They have no `sv` member: without the native header the stack is their span id, and
 /// before it the parent span's where it is told; the depth is 1, a lower bound.
 #[must_use]
+#[inline]
 pub fn extract_wrapped(
     headers: Headers<'_>,
     b3: b3::Headers<'_>,
     continued: bool,
     shape: Shape,
 ) -> Extracted {
-    extract_by(headers, b3, continued, shape, |value, id| {
-        id.read(value).map(|()| false)
-    })
+    let mut out = Extracted::default();
+    extract_by(&mut out, headers, b3, continued, shape, |value, id| {
+        id.parse_to(value).map(|()| false)
+    });
+    out
+}
+
+/// As [`extract_wrapped`], into the place of another.
+pub fn extract_to(
+    out: &mut Extracted,
+    headers: Headers<'_>,
+    b3: b3::Headers<'_>,
+    continued: bool,
+    shape: Shape,
+) {
+    *out = Extracted::default();
+    extract_by(out, headers, b3, continued, shape, |value, id| {
+        id.parse_to(value).map(|()| false)
+    });
 }
 
 /// As [`extract_wrapped`], with error correction of the native header: see
@@ -143,38 +161,39 @@ pub fn extract_correcting(
     continued: bool,
     shape: Shape,
 ) -> Extracted {
-    extract_by(headers, b3, continued, shape, |value, id| {
+    let mut out = Extracted::default();
+    extract_by(&mut out, headers, b3, continued, shape, |value, id| {
         let corrected;
         (*id, corrected) = RequestIdentifier::parse_correcting(value)?;
         Ok(corrected)
-    })
+    });
+    out
 }
 
+/// Fills `out`, which is as new: in its place, for all of it is big to move.
 fn extract_by(
+    out: &mut Extracted,
     headers: Headers<'_>,
     b3: b3::Headers<'_>,
     continued: bool,
     shape: Shape,
     read: impl Fn(&[u8], &mut RequestIdentifier) -> Result<bool, IdentifierError>,
-) -> Extracted {
-    let mut out = Extracted {
-        flags: FLAGS_OF_ROOT,
-        ..Extracted::default()
-    };
-    let parent = headers
+) {
+    out.flags = FLAGS_OF_ROOT;
+    let mut parent = headers
         .traceparent
-        .map(|value| TraceParent::parse(trim(value)));
-    out.traceparent_fault = matches!(parent, Some(Err(_)));
-    let traceparent = parent.and_then(Result::ok);
-    let wrapped = match traceparent {
-        Some(_) => b3::Context::default(),
-        None => b3::read(b3, &mut out),
-    };
-    let parent = traceparent.or(wrapped.parent);
+        .and_then(|value| TraceParent::read(trim(value)));
+    let by_traceparent = parent.is_some();
+    out.traceparent_fault = headers.traceparent.is_some() && !by_traceparent;
+    let mut before = None;
+    if !by_traceparent {
+        let wrapped = b3::read(b3, out);
+        (parent, before) = (wrapped.parent, wrapped.before);
+    }
     if !continued {
         out.link = parent;
         out.b3 = None;
-        return out;
+        return;
     }
 
     let mut native = false;
@@ -193,16 +212,16 @@ fn extract_by(
         }
     }
     // The specification: without a valid traceparent, tracestate is not looked at.
-    let state = traceparent.and(headers.tracestate).map(TraceState::parse);
+    let state = headers.tracestate.filter(|_| by_traceparent);
+    let state = state.map(TraceState::parse);
     out.tracestate_fault = state == Some(None);
     let state = state.flatten().unwrap_or_default();
 
     match (native, parent) {
-        (true, parent) => continue_native(&mut out, parent, &state),
-        (false, Some(parent)) => continue_parent(&mut out, parent, wrapped.before, &state, shape),
+        (true, parent) => continue_native(out, parent, &state),
+        (false, Some(parent)) => continue_parent(out, &parent, before, &state, shape),
         (false, None) => out.flags = out.b3.map_or(FLAGS_OF_ROOT, b3::Form::flags_of_root),
     }
-    out
 }
 
 /// The native identifier is there and whole.
@@ -231,7 +250,7 @@ fn continue_native(out: &mut Extracted, parent: Option<TraceParent>, state: &Tra
 /// tell.
 fn continue_parent(
     out: &mut Extracted,
-    parent: TraceParent,
+    parent: &TraceParent,
     before: Option<Interaction>,
     state: &TraceState<'_>,
     shape: Shape,
@@ -277,6 +296,7 @@ pub struct Injected {
 /// interaction id is `interaction`, of which the identifier's own id is a prefix. `tracestate`:
 /// the other members, as [`extract`] gave them. Allocates only where there are such.
 #[must_use]
+#[inline]
 pub fn inject(
     identifier: &RequestIdentifier,
     interaction: Interaction,
@@ -295,7 +315,7 @@ pub fn inject(
 }
 
 /// W3C Trace Context of an outbound request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TraceContext {
     /// `traceparent`.
     pub traceparent: HeaderText<55>,
@@ -305,15 +325,27 @@ pub struct TraceContext {
 
 /// As [`inject`], Trace Context alone: for a receiver that reads no more.
 #[must_use]
+#[inline]
 pub fn inject_trace_context(
     identifier: &RequestIdentifier,
     interaction: Interaction,
     flags: u8,
     tracestate: Option<&str>,
 ) -> TraceContext {
+    let mut out = TraceContext::default();
+    inject_trace_context_to(&mut out, identifier, interaction, flags, tracestate);
+    out
+}
+
+/// As [`inject_trace_context`], into the place of another.
+pub fn inject_trace_context_to(
+    out: &mut TraceContext,
+    identifier: &RequestIdentifier,
+    interaction: Interaction,
+    flags: u8,
+    tracestate: Option<&str>,
+) {
     let origin = hex(identifier.origin().as_bytes());
-    TraceContext {
-        traceparent: TraceParent::text_of(&origin, interaction, flags),
-        tracestate: StateText::new(identifier, &origin, tracestate),
-    }
+    TraceParent::put(&mut out.traceparent, &origin, interaction, flags);
+    out.tracestate.put(identifier, &origin, tracestate);
 }

@@ -46,6 +46,16 @@ impl StackId {
         }
     }
 
+    /// The id whose bytes are the lowest `width` (1 to 8) of a big-endian number; what is above
+    /// them is ignored.
+    #[inline]
+    pub(crate) fn of_number(number: u64, width: u8) -> Self {
+        Self {
+            bytes: (number << (64 - 8 * u32::from(width))).to_be_bytes(),
+            width,
+        }
+    }
+
     /// The id cut to `width` bytes (1 to 8; out of range is clamped).
     #[must_use]
     #[inline]

@@ -131,7 +131,12 @@ impl RequestIdentifier {
         next
     }
 
-    fn advance_to(&self, own: Interaction, shape: Shape, next: &mut Self) {
+    /// As [`Self::advance`], into the place of another: who makes call after call need not move
+    /// what is big to move.
+    pub fn advance_to(&self, own: Interaction, shape: Shape, next: &mut Self) {
+        next.origin = self.origin;
+        next.k = shape.k.clamp(1, STACK_MAX as u8);
+        next.stack.clear();
         let deeper = self.depth.saturating_add(shape.depth_increment);
         next.depth = deeper.min(DEPTH_MAX);
         let kept = self.stack.len().min(usize::from(next.k) - 1);
@@ -188,14 +193,17 @@ impl RequestIdentifier {
     #[inline]
     pub fn parse(value: &[u8]) -> Result<Self, IdentifierError> {
         let mut id = Self::unfilled(Origin::PLACEHOLDER, 1);
-        id.read(value)?;
+        id.parse_to(value)?;
         Ok(id)
     }
 
-    /// As [`Self::parse`], in place of what was here: for who keeps it in a greater whole. After an
-    /// error it holds nothing of use.
+    /// As [`Self::parse`], into the place of another. After an error it holds nothing of use.
+    ///
+    /// # Errors
+    /// See [`IdentifierError`].
     #[inline]
-    pub(crate) fn read(&mut self, value: &[u8]) -> Result<(), IdentifierError> {
+    pub fn parse_to(&mut self, value: &[u8]) -> Result<(), IdentifierError> {
+        self.stack.clear();
         text::read(value, self)
     }
 
@@ -217,5 +225,11 @@ impl RequestIdentifier {
         let mut out = HeaderText::new();
         text::write(self, &mut out);
         out
+    }
+
+    /// As [`Self::encode`], into the place of another text.
+    pub fn encode_to(&self, out: &mut HeaderText<{ Self::TEXT_MAX }>) {
+        out.clear();
+        text::write(self, out);
     }
 }

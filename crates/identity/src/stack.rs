@@ -1,8 +1,8 @@
 //! A request stack: the newest ids, oldest first; the last is the request's own.
 //!
-//! In texts it is its ids' bytes one after the other. Ids are copied as whole words, the later
-//! over the unused end of the earlier, and read back likewise: copies of 1 to 8 bytes would cost
-//! a call each.
+//! In texts it is its ids' bytes one after the other, in base64. Read and written from number to
+//! number where ids are short, as nearly always: bytes that were just written in pieces of one size
+//! and are read in another cost more than all the rest.
 
 use arrayvec::ArrayVec;
 
@@ -30,17 +30,6 @@ impl StackBytes {
         Some(Self { bytes, length })
     }
 
-    /// Appends the ids, all of `width` bytes (1 to 8). `None` if there is none, there are too
-    /// many, or the last is cut short.
-    #[inline]
-    pub(crate) fn push_all(&self, width: u8, stack: &mut Stack) -> Option<()> {
-        let mut at = 0;
-        while at < self.length {
-            at = self.push(at, width, stack)?;
-        }
-        (at == self.length && at > 0).then_some(())
-    }
-
     /// Appends the id that begins at byte `at`, and returns where the next one does.
     #[inline]
     pub(crate) fn push(&self, at: usize, width: u8, stack: &mut Stack) -> Option<usize> {
@@ -56,10 +45,34 @@ impl StackBytes {
     }
 }
 
+/// Reads the base64 of ids that all have `width` bytes (1 to 8) into an empty stack. `None` if
+/// there is none, there are too many, or the last is cut short.
+#[inline]
+pub(crate) fn read(text: &[u8], width: u8, stack: &mut Stack) -> Option<()> {
+    if width > 4 {
+        let bytes = StackBytes::read(text)?;
+        let mut at = 0;
+        while at < bytes.length() {
+            at = bytes.push(at, width, stack)?;
+        }
+        return (at == bytes.length() && at > 0).then_some(());
+    }
+    let id_bits = 8 * u32::from(width);
+    let mut reader = base64::Reader::new(text);
+    let (mut bits, mut held) = (0_u64, 0);
+    while let Some((more, count)) = reader.next() {
+        bits = (bits << count) | u64::from(more);
+        held += count;
+        while held >= id_bits {
+            held -= id_bits;
+            let id = StackId::of_number(bits >> held, width);
+            stack.try_push(id).ok()?;
+        }
+    }
+    (reader.is_good() && held == 0 && !stack.is_empty()).then_some(())
+}
+
 /// Appends the base64 of the ids' bytes, each cut to at most `width`.
-///
-/// From number to number, without bytes in between: bytes that were just written by eights and
-/// are read by threes cost more than all the rest.
 #[inline]
 pub(crate) fn put<const N: usize>(out: &mut HeaderText<N>, ids: &[StackId], width: u8) {
     let mut writer = base64::Writer::default();

@@ -73,13 +73,13 @@ fn parse_k(text: &[u8]) -> Option<u8> {
 }
 
 fn read_stack(widths: &[u8], text: &[u8], stack: &mut Stack) -> Option<()> {
-    let bytes = StackBytes::read(text)?;
     if let &[width] = widths {
-        return bytes.push_all(parse_width(width)?, stack);
+        return stack::read(text, parse_width(width)?, stack);
     }
     if widths.iter().all(|width| *width == widths[0]) {
         return None;
     }
+    let bytes = StackBytes::read(text)?;
     let mut at = 0;
     for &width in widths {
         at = bytes.push(at, parse_width(width)?, stack)?;

@@ -38,54 +38,54 @@ impl TraceParent {
         Self::read(value).ok_or(TraceParentError)
     }
 
-    fn read(value: &[u8]) -> Option<Self> {
+    #[inline]
+    pub(crate) fn read(value: &[u8]) -> Option<Self> {
         let (known, more) = value.split_first_chunk::<LENGTH>()?;
-        let (version, known) = known.split_first_chunk::<2>()?;
-        let (&[b'-'], known) = known.split_first_chunk()? else {
+        if [known[2], known[35], known[52]] != *b"---" {
             return None;
-        };
-        let (origin, known) = known.split_first_chunk::<32>()?;
-        let (&[b'-'], known) = known.split_first_chunk()? else {
-            return None;
-        };
-        let (interaction, known) = known.split_first_chunk::<16>()?;
-        let &[b'-', high, low] = known else {
-            return None;
-        };
-        let whole = match unhex::<1, 2>(version)?[0] {
+        }
+        let mut digits = [b'0'; 64];
+        digits[..32].copy_from_slice(&known[3..35]);
+        digits[32..48].copy_from_slice(&known[36..52]);
+        [digits[48], digits[49]] = [known[0], known[1]];
+        [digits[50], digits[51]] = [known[53], known[54]];
+        let bytes: [u8; 32] = unhex(&digits)?;
+        let whole = match bytes[24] {
             0 => more.is_empty(),
             0xff => false,
             _ => more.is_empty() || more[0] == b'-',
         };
         whole.then_some(Self {
-            origin: Origin::from_bytes(unhex(origin)?)?,
-            interaction: Interaction::from_bytes(unhex(interaction)?)?,
-            flags: unhex::<1, 2>(&[high, low])?[0] & FLAGS_KNOWN,
+            origin: Origin::from_bytes(*bytes.first_chunk()?)?,
+            interaction: Interaction::from_bytes(*bytes[16..].first_chunk()?)?,
+            flags: bytes[25] & FLAGS_KNOWN,
         })
     }
 
     /// Its value in version 00, on the stack.
     #[must_use]
     pub fn text(&self) -> HeaderText<LENGTH> {
+        let mut out = HeaderText::new();
         let origin = hex(self.origin.as_bytes());
-        Self::text_of(&origin, self.interaction, self.flags)
+        Self::put(&mut out, &origin, self.interaction, self.flags);
+        out
     }
 
-    /// As [`Self::text`], of an origin that is text already.
+    /// As [`Self::text`], in the place of another, of an origin that is text already.
     #[inline]
-    pub(crate) fn text_of(
+    pub(crate) fn put(
+        out: &mut HeaderText<LENGTH>,
         origin: &[u8; 32],
         interaction: Interaction,
         flags: u8,
-    ) -> HeaderText<LENGTH> {
-        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        text[3..35].copy_from_slice(origin);
-        text[36..52].copy_from_slice(&hex::<8, 16>(interaction.as_bytes()));
+    ) {
+        out.clear();
+        out.put(b"00-");
+        out.put(origin);
+        out.put(b"-");
+        out.put(&hex::<8, 16>(interaction.as_bytes()));
         // Of the flags only the lowest two are ever sent.
-        text[54] = b'0' + (flags & FLAGS_KNOWN);
-        let mut out = HeaderText::new();
-        out.put(&text);
-        out
+        out.put(&[b'-', b'0', b'0' + (flags & FLAGS_KNOWN)]);
     }
 }
 

@@ -123,7 +123,7 @@ fn is_value(value: &[u8]) -> bool {
 }
 
 /// The value of a `tracestate` header that is sent.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct StateText {
     own: HeaderText<{ sv::MEMBER_MAX }>,
     /// Our member and the others, where there are others.
@@ -131,14 +131,13 @@ pub struct StateText {
 }
 
 impl StateText {
-    /// Our member first, then those of the others that are passed on. `origin`: the identifier's,
-    /// as text.
+    /// Writes our member first, then those of the others that are passed on, in the place of what
+    /// was here. `origin`: the identifier's, as text.
     #[inline]
-    pub(crate) fn new(id: &RequestIdentifier, origin: &[u8; 32], others: Option<&str>) -> Self {
-        let mut own = HeaderText::new();
-        sv::put(&mut own, id, origin);
-        let all = others.and_then(|others| with_others(&own, others));
-        Self { own, all }
+    pub(crate) fn put(&mut self, id: &RequestIdentifier, origin: &[u8; 32], others: Option<&str>) {
+        self.own.clear();
+        sv::put(&mut self.own, id, origin);
+        self.all = others.and_then(|others| with_others(&self.own, others));
     }
 
     /// Its bytes.

@@ -9,7 +9,7 @@
 use thiserror::Error;
 
 use super::state;
-use crate::stack::{self, StackBytes};
+use crate::stack;
 use crate::wire::{HeaderText, base64, check, hex, varint};
 use crate::{RequestIdentifier, STACK_MAX, StackId};
 
@@ -53,7 +53,7 @@ fn read_body(body: &[u8], id: &mut RequestIdentifier) -> Option<()> {
     let width = (b'1'..=b'8').contains(&width).then(|| width - b'0')?;
     let (depth, digits) = varint::read_digits(rest)?;
     id.depth = depth;
-    StackBytes::read(&rest[digits..])?.push_all(width, &mut id.stack)?;
+    stack::read(&rest[digits..], width, &mut id.stack)?;
     id.k = id.k.max(id.stack.len() as u8);
     Some(())
 }

@@ -137,6 +137,58 @@ impl Writer {
     }
 }
 
+/// Reads bits, whole bytes of them, from a text.
+pub(crate) struct Reader<'a> {
+    quads: std::slice::Iter<'a, [u8; 4]>,
+    rest: &'a [u8],
+    seen: u32,
+}
+
+impl<'a> Reader<'a> {
+    #[inline]
+    pub(crate) fn new(text: &'a [u8]) -> Self {
+        let (quads, rest) = text.as_chunks();
+        Self {
+            quads: quads.iter(),
+            rest,
+            seen: 0,
+        }
+    }
+
+    /// The next bits and how many they are, at most 24; `None` at the end. What they are worth,
+    /// [`Self::is_good`] says then.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<(u32, u32)> {
+        if let Some(quad) = self.quads.next() {
+            let bits = bits(*quad);
+            self.seen |= bits;
+            return Some((bits & (WRONG - 1), 24));
+        }
+        let zero = digit(0);
+        let (quad, count) = match *std::mem::take(&mut self.rest) {
+            [] => return None,
+            [a, b] => ([a, b, zero, zero], 8),
+            [a, b, c] => ([a, b, c, zero], 16),
+            // One character alone is no byte.
+            _ => {
+                self.seen |= WRONG;
+                return None;
+            }
+        };
+        let bits = bits(quad);
+        // Bits that no byte has must be zero.
+        let unused = bits << count & (WRONG - 1);
+        self.seen |= bits | if unused == 0 { 0 } else { WRONG };
+        Some((bits >> (24 - count) & 0xffff, count))
+    }
+
+    /// Whether all that came was base64, in the one way that it is written.
+    #[inline]
+    pub(crate) fn is_good(&self) -> bool {
+        self.seen < WRONG
+    }
+}
+
 /// Appends `bytes` to a string.
 pub(crate) fn push(out: &mut String, bytes: &[u8]) {
     for part in bytes.chunks(24) {

@@ -26,6 +26,12 @@ impl<const N: usize> HeaderText<N> {
         debug_assert!(fitted.is_ok(), "a text of {N} characters is full");
     }
 
+    /// As an empty one.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// Its bytes.
     #[must_use]
     #[inline]
