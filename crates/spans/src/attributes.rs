@@ -140,6 +140,13 @@ impl<'a> ValueRef<'a> {
         (self.0[0] == tag::TEXT).then(|| self.reader().str().expect(CHECKED))
     }
 
+    /// Its number, if it is a whole one.
+    #[must_use]
+    pub fn as_int(self) -> Option<i64> {
+        let zigzag = (self.0[0] == tag::INT).then(|| self.reader().number().expect(CHECKED))?;
+        Some((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
+    }
+
     /// As text: text as it is, all else as JSON.
     #[must_use]
     pub fn to_text(self) -> Text {

@@ -16,6 +16,7 @@ mod file;
 mod intake;
 pub mod jaeger;
 mod json;
+mod names;
 mod observe;
 pub mod otlp;
 mod packed;

@@ -5,7 +5,6 @@
 //! 1.x; what a later release adds is skipped.
 
 mod json;
-mod names;
 mod protobuf;
 mod write;
 

@@ -9,7 +9,7 @@ use selvedge_entry::{Outcome, Text, Timestamp};
 use selvedge_identity::{Interaction, Origin};
 
 use crate::observe::details;
-use crate::{Attributes, Refusal, ValueRef};
+use crate::{Attributes, Refusal};
 
 /// What part a span plays in a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -295,11 +295,5 @@ impl Span {
         if !self.odd.iter().any(|known| &**known == what) {
             self.odd.push(what.into());
         }
-    }
-
-    /// The first of its attributes with one of these names, as text; the first name wins.
-    pub(crate) fn attribute(&self, names: &[&str]) -> Option<Text> {
-        let found = names.iter().find_map(|name| self.attributes.get(name));
-        found.map(ValueRef::to_text).filter(|text| !text.is_empty())
     }
 }

@@ -1,31 +1,70 @@
 //! What a tree's node shows of a span.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use selvedge_calltree::{Details, Handle, Moment, Observation, Place};
 use selvedge_entry::{Direction, Link, Outcome, Text};
 
+use crate::names::Names;
 use crate::{Event, Kind, Span, StatusCode, ValueRef};
 
-const PEERS: [&str; 4] = [
-    "peer.service",
-    "db.system.name",
-    "db.system",
-    "messaging.system",
-];
-const PEER_HOSTS: [&str; 4] = [
-    "server.address",
-    "net.peer.name",
-    "net.peer.ip",
-    "peer.address",
-];
-const STATUSES: [&str; 2] = ["http.response.status_code", "http.status_code"];
+/// What a tree looks at among the attributes: of each kind the first in this order that is there.
+const LOOKED_AT: usize = 10;
+const PEERS: Range<usize> = 0..4;
+const PEER_HOSTS: Range<usize> = 4..8;
+const STATUSES: Range<usize> = 8..LOOKED_AT;
+
+fn looked_at(name: &str) -> Option<usize> {
+    Some(match name {
+        "peer.service" => 0,
+        "db.system.name" => 1,
+        "db.system" => 2,
+        "messaging.system" => 3,
+        "server.address" => 4,
+        "net.peer.name" => 5,
+        "net.peer.ip" => 6,
+        "peer.address" => 7,
+        "http.response.status_code" => 8,
+        "http.status_code" => 9,
+        _ => return None,
+    })
+}
 
 /// Whether a span's place in a tree or what is said of its call depends on this attribute.
 pub(crate) fn matters(name: &str) -> bool {
-    [&PEERS[..], &PEER_HOSTS, &STATUSES]
-        .iter()
-        .any(|names| names.contains(&name))
+    looked_at(name).is_some()
+}
+
+/// What is there of it, found in one walk.
+struct Looked<'a>([Option<ValueRef<'a>>; LOOKED_AT]);
+
+impl<'a> Looked<'a> {
+    fn of(span: &'a Span) -> Self {
+        let mut looked = [None; LOOKED_AT];
+        for (name, value) in &span.attributes {
+            if let Some(at) = looked_at(name) {
+                looked[at].get_or_insert(value);
+            }
+        }
+        Self(looked)
+    }
+
+    fn first(&self, of: Range<usize>) -> Option<ValueRef<'a>> {
+        self.0[of].iter().copied().flatten().next()
+    }
+
+    fn http_status(&self) -> u16 {
+        let status = self
+            .first(STATUSES)
+            .and_then(|status| match status.as_int() {
+                Some(number) => u16::try_from(number).ok(),
+                None => status.to_text().parse().ok(),
+            });
+        status
+            .filter(|status| (100..600).contains(status))
+            .unwrap_or(0)
+    }
 }
 
 /// The observation of a span that stands at `place`.
@@ -36,8 +75,15 @@ pub(super) fn observation(
     direction: Direction,
     ignored_hop: bool,
     mut flags: Vec<Text>,
+    names: &mut Names,
 ) -> Observation {
-    let status = http_status(span);
+    let looked = Looked::of(span);
+    let status = looked.http_status();
+    let mut named = |of: Range<usize>| {
+        let text = looked.first(of).map(|value| names.value(value));
+        text.filter(|text| !text.is_empty())
+    };
+    let (peer, peer_host) = (named(PEERS), named(PEER_HOSTS));
     flags.extend(span.odd.iter().cloned());
     let details = Details {
         // One without a name stands for those that were not read.
@@ -45,7 +91,7 @@ pub(super) fn observation(
             .attributes
             .iter()
             .filter(|(key, _)| !key.is_empty())
-            .map(|(key, value)| (key.into(), value.to_text()))
+            .map(|(key, value)| (names.text(key), names.value(value)))
             .collect(),
         links: span
             .links
@@ -56,7 +102,11 @@ pub(super) fn observation(
             })
             .collect(),
         flags,
-        moments: span.events.iter().map(moment).collect(),
+        moments: span
+            .events
+            .iter()
+            .map(|event| moment(event, names))
+            .collect(),
     };
     let failed = span.status.code == StatusCode::Error;
     Observation {
@@ -70,8 +120,8 @@ pub(super) fn observation(
         service: span.service.clone(),
         host: span.host.clone(),
         action: span.name.clone(),
-        peer: span.attribute(&PEERS),
-        peer_host: span.attribute(&PEER_HOSTS),
+        peer,
+        peer_host,
         generated: None,
         at: span.start.unwrap_or_default(),
         head_ns: None,
@@ -82,23 +132,19 @@ pub(super) fn observation(
     }
 }
 
-fn moment(event: &Event) -> Moment {
+fn moment(event: &Event, names: &mut Names) -> Moment {
     let attributes = event.attributes.iter();
     Moment {
         at: event.at,
         name: event.name.clone(),
         attributes: attributes
-            .map(|(key, value)| (key.into(), value.to_text()))
+            .map(|(key, value)| (names.text(key), names.value(value)))
             .collect(),
     }
 }
 
 pub(crate) fn http_status(span: &Span) -> u16 {
-    let status = span.attribute(&STATUSES);
-    let status = status.and_then(|text| text.parse().ok());
-    status
-        .filter(|status| (100..600).contains(status))
-        .unwrap_or(0)
+    Looked::of(span).http_status()
 }
 
 /// A status of HTTP tells who is at fault; else what the span says counts.

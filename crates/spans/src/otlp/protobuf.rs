@@ -6,9 +6,9 @@
 
 use selvedge_entry::Text;
 
-use super::names::Names;
 use crate::attributes::{Attributes, put_bool, put_bytes, put_double, put_int, tag};
-use crate::intake::{self, Intake, Maker, Refusal, SpanError, check_length};
+use crate::intake::{self, Intake, Maker, PARTS_MAX, Refusal, SpanError, check_length};
+use crate::names::Names;
 use crate::packed::{put_number, put_sized, put_text};
 use crate::protobuf::{Broken, Field, Fields};
 use crate::span::{Event, Kind, Resource, Scope, Span, SpanLink, Status, StatusCode};
@@ -153,7 +153,7 @@ impl Reader {
                 2 => id = field.bytes()?,
                 3 => trace_state = some_text(field)?,
                 4 => parent = field.bytes()?,
-                5 => name = self.names.text(field.bytes()?)?,
+                5 => name = self.names.text_of(field.bytes()?)?,
                 6 => kind = Kind::of_number(field.number()?),
                 7 => start = field.fixed64()?,
                 8 => end = field.fixed64()?,
@@ -166,6 +166,10 @@ impl Reader {
                 15 => status = read_status(field.message()?)?,
                 16 => flags = field.fixed32()?,
                 _ => {}
+            }
+            // Two bytes of input are enough for one of these.
+            if events.len().max(links.len()) > PARTS_MAX {
+                return Err(Refusal::TooManyParts);
             }
         }
         let mut span = Span {
@@ -193,7 +197,7 @@ impl Reader {
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => at = field.fixed64()?,
-                2 => name = self.names.text(field.bytes()?)?,
+                2 => name = self.names.text_of(field.bytes()?)?,
                 3 => attributes.add(field)?,
                 4 => dropped_attributes = field.count()?,
                 _ => {}

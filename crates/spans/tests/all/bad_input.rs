@@ -147,6 +147,26 @@ fn a_broken_span_in_protobuf_costs_only_itself() {
 }
 
 #[test]
+fn very_many_empty_events_or_links_are_refused_as_too_many() {
+    for field in [11, 13] {
+        let mut span = Vec::new();
+        encode::bytes(&mut span, 1, &[1; 16]);
+        encode::bytes(&mut span, 2, &[2; 8]);
+        for _ in 0..=PARTS_MAX {
+            encode::bytes(&mut span, field, b"");
+        }
+        let mut scope = Vec::new();
+        encode::bytes(&mut scope, 2, &span);
+        let mut resource = Vec::new();
+        encode::bytes(&mut resource, 2, &scope);
+        let mut batch = Vec::new();
+        encode::bytes(&mut batch, 1, &resource);
+        let intake = otlp::from_protobuf(&batch).expect("readable");
+        assert_eq!(intake.refused[&Refusal::TooManyParts], 1);
+    }
+}
+
+#[test]
 fn a_text_value_that_is_no_utf8_is_kept_as_bytes() {
     let mut value = Vec::new();
     encode::bytes(&mut value, 1, b"\xff");
