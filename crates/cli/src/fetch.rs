@@ -119,3 +119,45 @@ fn render(list: &Value) -> String {
     }
     table.render()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_whole_when_both_sides_of_every_call_are_here_and_ended() {
+        let tree = |complete: bool, evidence: &str, duration: Value| {
+            json!({
+                "complete": complete, "nodes": [{"evidence": evidence, "duration": duration}],
+            })
+        };
+        assert!(is_whole(&tree(true, "observed", json!(5))));
+        assert!(!is_whole(&tree(false, "observed", json!(5))));
+        assert!(!is_whole(&tree(true, "one-sided", json!(5))));
+        assert!(!is_whole(&tree(true, "observed", Value::Null)));
+        assert!(!is_whole(&Value::Null));
+    }
+
+    #[test]
+    fn every_server_that_was_asked_has_its_row_and_says_why_it_did_not_answer() {
+        let row = |server: &str, error: Value| {
+            json!({
+                "server": server, "records": 30, "new": 7, "looked": 1200, "lost": 0,
+                "complete": error.is_null(), "error": error,
+            })
+        };
+        let list =
+            json!({"reports": [row("content-1", Value::Null), row("content-2", json!("it left"))]});
+        let text = render(&list);
+        for part in [
+            "content-1",
+            "content-2",
+            "1200",
+            "for all it has",
+            "it left",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(render(&json!({"reports": []})).contains("no server"));
+    }
+}
