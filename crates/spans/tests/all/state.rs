@@ -5,6 +5,8 @@ use selvedge_calltree::{Evidence, TreeBuilder};
 use selvedge_identity::{Origin, RequestIdentifier, Shape, StackId, carrier};
 use selvedge_spans::{Kind, Span, observe};
 
+use proptest::prelude::*;
+
 use crate::observe::{id, lines, span};
 
 /// A chain of services, each calling the next: a SERVER and a CLIENT span of each, with the trace
@@ -28,12 +30,21 @@ fn chain(length: u64, ignoring: &[u64]) -> Vec<Span> {
             spans.push(span);
         }
         if !ignoring.contains(&at) {
-            let own = id(client << 40);
-            // The first has received nothing: it knows its own call only.
-            let alone = || RequestIdentifier::from_parts(origin, 1, 6, &[StackId::of(own, 4)]);
-            let next = match &identifier {
-                Some(identifier) => identifier.advance(own, shape),
-                None => alone().expect("a good identifier"),
+            let (own, caller) = (id(client << 40), id((parent << 40).max(1)));
+            let alone = |own| {
+                let identifier =
+                    RequestIdentifier::from_parts(origin, 1, 6, &[StackId::of(own, 4)]);
+                identifier.expect("a good identifier")
+            };
+            let next = match identifier.take() {
+                Some(received) if received.own().matches(&caller.into()) => {
+                    received.advance(own, shape)
+                }
+                // A hop between did not add itself.
+                Some(received) => received.advance(caller, shape).advance(own, shape),
+                None if at > 0 => alone(caller).advance(own, shape),
+                // The first has received nothing: it knows its own call only.
+                None => alone(own),
             };
             let injected = carrier::inject(&next, own, 1, Some("other=1"));
             received = Some(injected.tracestate.to_string());
@@ -195,4 +206,39 @@ fn a_trace_state_that_names_a_call_below_makes_no_circle() {
     let whole = whole.iter().filter(|line| line.contains("Observed"));
     assert_eq!(whole.count(), 4);
     assert_eq!(observed.requests.values().map(Vec::len).sum::<usize>(), 10);
+}
+
+proptest! {
+    /// Whatever hops ignore `sv` and whatever others' spans are lost: every service whose spans
+    /// are here stands where it stood, on its own caller, as long as a stack bridges the gap.
+    #[test]
+    fn of_any_chain_what_is_here_stands_where_it_stood(
+        length in 2_u64..12,
+        ignoring in prop::collection::btree_set(0_u64..12, 0..6),
+        lost in prop::collection::btree_set(1_u64..12, 0..5),
+    ) {
+        let ignoring: Vec<u64> = ignoring.into_iter().collect();
+        let lost: Vec<String> = lost
+            .into_iter()
+            .filter(|at| !ignoring.contains(at))
+            .map(|at| format!("s{at}"))
+            .collect();
+        let lost: Vec<&str> = lost.iter().map(|name| &**name).collect();
+        let spans = without(chain(length, &ignoring), &lost);
+        let observed = observe(&spans);
+        let (origin, observations) = observed.requests.iter().next().expect("a trace");
+        let builder = TreeBuilder::batch(*origin, observations.clone());
+        let tree = builder.tree();
+        prop_assert_eq!(tree.tops().len(), 1, "{:?}", lines(&observed));
+        for node in tree.nodes() {
+            let Some(service) = node.inbound().map(|inbound| &inbound.service) else {
+                continue;
+            };
+            let at: u32 = service[1..].parse().expect("a number");
+            prop_assert_eq!(node.depth(), at, "{:?}", lines(&observed));
+            if let Some(caller) = node.parent().and_then(|caller| caller.inbound()) {
+                prop_assert_eq!(&*caller.service, &*format!("s{}", at - 1));
+            }
+        }
+    }
 }
