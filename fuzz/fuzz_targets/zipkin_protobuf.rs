@@ -1,0 +1,13 @@
+//! Spans as Zipkin's protobuf: they are within their bounds, make the same tree in reverse order,
+//! and are stored and read again as they were.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use selvedge_fuzz::check_spans;
+use selvedge_spans::zipkin;
+
+fuzz_target!(|input: &[u8]| {
+    if let Ok(intake) = zipkin::from_protobuf(input) {
+        check_spans(&intake);
+    }
+});
