@@ -9,10 +9,11 @@ import { build } from "esbuild";
 
 const out = await mkdtemp(join(tmpdir(), "selvedge-ui-"));
 after(() => rm(out, { recursive: true }));
-await build({ entryPoints: ["src/lanes.ts", "src/format.ts"], bundle: true, format: "esm", outdir: out, outExtension: { ".js": ".mjs" } });
+await build({ entryPoints: ["src/lanes.ts", "src/format.ts", "src/analysis.ts"], bundle: true, format: "esm", outdir: out, outExtension: { ".js": ".mjs" } });
 const load = (name) => import(pathToFileURL(join(out, `${name}.mjs`)).href);
 const { places } = await load("lanes");
 const { duration, nanoseconds } = await load("format");
+const { handled, stepName } = await load("analysis");
 
 const action = (sequence, beside) => ({
   server: "a",
@@ -47,4 +48,14 @@ test("times keep their nanoseconds", () => {
 
 test("durations are short", () => {
   assert.deepEqual([999, 1500, 20_000_000, 1_234_000_000, -450_000].map(duration), ["999 ns", "1.50 µs", "20.0 ms", "1.23 s", "−450 µs"]);
+});
+
+test("a line says how many calls were handled, as far as anybody knows", () => {
+  const line = (calls_min, calls_max) => handled({ calls: 5, calls_min, calls_max });
+  assert.deepEqual([line(5, 5), line(4, 9), line(5, null)], ["all", "4 to 9", "5 or more"]);
+});
+
+test("a step of a path is named as far as it is known", () => {
+  assert.equal(stepName({ service: "stock", operation: "GET /" }), "stock GET /");
+  assert.equal(stepName({ service: null, operation: null }), "?");
 });

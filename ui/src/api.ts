@@ -1,6 +1,6 @@
 // Asks the query API.
 
-import type { List, RequestRow, ServiceRow, SessionRow, Timeline, Tree } from "./types";
+import type { ChargedRow, Counted, Line, List, PathRow, RequestRow, ServiceRow, SessionRow, Timeline, Tree } from "./types";
 
 export class ApiError extends Error {
   constructor(
@@ -54,5 +54,9 @@ export async function sessions(filter: { limit?: string; cursor?: string }, sign
 
 export const timeline = (id: string, signal?: AbortSignal) => ask<Timeline>(`/api/v1/sessions/${encodeURIComponent(id)}`, signal);
 export const tree = (origin: string, signal?: AbortSignal) => ask<Tree>(`/api/v1/requests/${encodeURIComponent(origin)}`, signal);
+export const paths = () => ask<{ paths: PathRow[]; next: string | null; counted: Counted }>("/api/v1/analysis/paths");
+export const audit = (query: string) =>
+  ask<{ lines: Line[]; next: string | null; counted: Counted }>(`/api/v1/audit${query ? `?${query}` : ""}`);
+export const proof = (query: string) => ask<{ requests: ChargedRow[]; next: string | null }>(`/api/v1/audit/requests?${query}`);
 export const services = async (signal?: AbortSignal) =>
   (await ask<{ services: ServiceRow[] }>("/api/v1/services", signal)).services;

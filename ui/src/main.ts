@@ -3,7 +3,11 @@
 //   #/session/ID            a visit
 //   #/session/ID/POSITION   a visit, one of its actions open
 //   #/request/ORIGIN        a request's call tree
+//   #/paths                 the ways that requests go
+//   #/audit, #/audit/QUERY  who consumed what
+//   #/proof/QUERY           the requests that a line of the audit counts
 
+import { auditView, pathsView, proofView } from "./analysis";
 import * as api from "./api";
 import { treeView } from "./calltree";
 import { h } from "./dom";
@@ -12,6 +16,14 @@ import type { Timeline } from "./types";
 import { follow, visitTitle, visitView } from "./visit";
 
 const HEX_ID = /^[0-9a-f]{32}$/;
+
+const HEADINGS: Record<string, string> = {
+  session: "Visit ",
+  request: "Request ",
+  paths: "Call paths",
+  audit: "Who consumed what",
+  proof: "Requests that prove it",
+};
 
 const main = h("main", {});
 const health = h("span", { class: "health", role: "status" });
@@ -25,7 +37,7 @@ const search = h("input", {
 const form = h("form", { role: "search", submit: (event) => { event.preventDefault(); void find(search.value.trim()); } }, search);
 
 document.body.append(
-  h("header", { class: "top" }, h("a", { class: "brand", href: "#/" }, "Selvedge"), health, form),
+  h("header", { class: "top" }, h("a", { class: "brand", href: "#/" }, "Selvedge"), nav(), health, form),
   main,
 );
 
@@ -46,7 +58,8 @@ async function route(): Promise<void> {
     main.replaceChildren(current.element);
     return;
   }
-  const heading = h("h1", {}, kind === "session" ? "Visit " : "Request ", h("span", { class: "mono" }, id ?? ""));
+  const named = kind === "session" || kind === "request";
+  const heading = h("h1", {}, HEADINGS[kind] ?? "", named && h("span", { class: "mono" }, id ?? ""));
   const place = h("div", { class: "loading" }, "Loading…");
   main.replaceChildren(h("nav", { class: "crumbs" }, h("a", { href: "#/" }, "Latest")), heading, place);
   const leave = new AbortController();
@@ -79,7 +92,16 @@ async function load(kind: string, id: string, rest: string, left: AbortSignal): 
     document.title = `Request ${id.slice(0, 8)}`;
     return treeView(tree);
   }
+  if (kind === "paths" || kind === "audit" || kind === "proof") {
+    document.title = `Selvedge: ${HEADINGS[kind]?.toLowerCase() ?? kind}`;
+    const query = decodeURIComponent(id);
+    return kind === "paths" ? pathsView() : kind === "audit" ? auditView(query) : proofView(query);
+  }
   throw new Error(`There is no view called “${kind}”.`);
+}
+
+function nav(): HTMLElement {
+  return h("nav", { class: "views" }, h("a", { href: "#/paths" }, "Paths"), h("a", { href: "#/audit" }, "Audit"));
 }
 
 // An id alone does not say what it is of: a session is asked for first.

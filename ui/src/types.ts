@@ -102,6 +102,54 @@ export interface Tree {
   warnings: string[];
 }
 
+// What an analysis has counted.
+export interface Counted {
+  requests: number;
+  from: string | null;
+  to: string | null;
+  complete: boolean;
+}
+
+export interface PathStep {
+  service: string | null;
+  operation: string | null;
+}
+
+export interface PathRow extends PathStep {
+  path: PathStep[];
+  remainder: boolean;
+  of: number;
+  share: number | null;
+  calls_per_request: number | null;
+  errors: number;
+  inferred: number;
+  latency: { p50: number | null; p99: number | null };
+  examples: string[];
+}
+
+export interface Totals {
+  requests: number;
+  calls: number;
+  errors: number;
+  work: number;
+  request_bytes: number;
+  response_bytes: number;
+}
+
+// What one consumer took of one service.
+export interface Line extends Totals {
+  consumer: string;
+  service: string | null;
+  calls_min: number;
+  calls_max: number | null;
+  trees: string;
+}
+
+export interface ChargedRow extends Totals {
+  origin: string;
+  start: string;
+}
+
 export interface ServiceRow {
   service: string;
   operations: string[];
