@@ -1,5 +1,5 @@
-//! Spans as Zipkin's protobuf: they are within their bounds, make the same tree in reverse order,
-//! and are stored and read again as they were.
+//! Spans as Zipkin's protobuf: what is taken is within its bounds, and makes the same tree in
+//! reverse order.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
