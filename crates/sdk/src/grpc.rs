@@ -186,4 +186,21 @@ mod tests {
         let long = "x".repeat(10_000);
         assert_eq!(decode(long.as_bytes()).len(), REASON_MAX);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_status_and_reason_end_a_call_within_bounds(
+            code in ".{0,4}",
+            reason in proptest::collection::vec(32u8..=255, 0..2000),
+        ) {
+            let mut headers = HeaderMap::new();
+            let values = [HeaderValue::from_bytes(code.as_bytes()), HeaderValue::from_bytes(&reason)];
+            for (name, value) in [STATUS, MESSAGE].into_iter().zip(values) {
+                if let Ok(value) = value {
+                    headers.insert(name, value);
+                }
+            }
+            fuzz_grpc_status(&headers);
+        }
+    }
 }
