@@ -63,10 +63,6 @@ fn main() {
                     .for_each(|(_, entries)| random.shuffle(entries));
             }
             let entries: usize = load.iter().map(|(_, entries)| entries.len()).sum();
-            if std::env::args().any(|argument| argument == "profile") {
-                best(&load, TreeBuilder::batch);
-                return;
-            }
             let batch = best(&load, TreeBuilder::batch);
             let single = best(&load, |origin, entries| {
                 let mut builder = TreeBuilder::new(origin);

@@ -148,6 +148,8 @@ impl TreeBuilder {
         let number = self.observations.len();
         self.observations.push(observation);
         self.briefs.push(Brief::NONE);
+        // Its own group's cache misses and its caller's at the same time.
+        self.look_ahead(std::iter::once(number as u32));
         let added = self.place(number);
         if added != Added::New {
             self.observations.pop();
@@ -230,7 +232,9 @@ impl TreeBuilder {
 
     fn look_ahead(&self, numbers: impl Iterator<Item = u32>) {
         let mut slots = [0u64; 2 * AHEAD];
+        let mut used = 0;
         for (slots, number) in slots.chunks_mut(2).zip(numbers) {
+            used += 2;
             let place = &self.observations[number as usize].place;
             let level = self.levels.level(place.depth()).unwrap_or(0);
             let chain = place.packed();
@@ -241,7 +245,8 @@ impl TreeBuilder {
             slots[0] = self.skeleton.touch(tag(0));
             slots[1] = self.skeleton.touch(tag(1));
         }
-        let touched = slots.iter().map(|&slot| self.skeleton.touch_group(slot));
+        let touched = slots[..used].iter();
+        let touched = touched.map(|&slot| self.skeleton.touch_group(slot));
         black_box(touched.fold(0, |all, one| all ^ one));
     }
 
