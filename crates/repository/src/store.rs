@@ -21,6 +21,7 @@ mod names;
 mod origins;
 mod passing;
 mod ranges;
+mod replay;
 mod search;
 mod segments;
 mod spans;
@@ -38,8 +39,8 @@ use selvedge_journal::Storage;
 use thiserror::Error;
 
 use self::index::Index;
+use self::replay::Replay;
 use self::segments::{SegmentFiles, Writer};
-use self::taking::Replay;
 
 pub(crate) use self::index::Row;
 pub(crate) use self::search::Summary;

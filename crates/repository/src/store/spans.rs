@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::io;
 
 use selvedge_entry::Outcome;
 use selvedge_spans::{Contexts, Damaged, Kind, Span};
@@ -15,7 +16,7 @@ use selvedge_spans::{Contexts, Damaged, Kind, Span};
 use super::index::{NONE, Row};
 use super::loading::SpanRef;
 use super::names::NameId;
-use super::segments::Location;
+use super::segments::{Location, SegmentFiles};
 
 /// One span.
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +127,43 @@ impl Batch {
         a.own == b.own
             && resource(self, a.resource) == resource(other, b.resource)
             && scope(self, a.scope) == scope(other, b.scope)
+    }
+}
+
+/// Stored spans that others are compared with.
+pub(super) struct Known<'a> {
+    files: &'a SegmentFiles,
+    /// The contexts that were read last: repeats come in batches.
+    batch: Option<(u32, Batch)>,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn new(files: &'a SegmentFiles) -> Self {
+        Self { files, batch: None }
+    }
+
+    /// Whether the span that lies there says the same as a span of `batch`. What cannot be read
+    /// for damage is the same as nothing.
+    pub(super) fn same(
+        &mut self,
+        at: SpanRef,
+        keys: &RandomState,
+        batch: &Batch,
+        span: &[u8],
+    ) -> io::Result<bool> {
+        if self
+            .batch
+            .as_ref()
+            .is_none_or(|(number, _)| *number != at.batch)
+        {
+            let Ok(contexts) = Contexts::decode(&self.files.read(at.contexts)?) else {
+                return Ok(false);
+            };
+            self.batch = Some((at.batch, Batch::new(contexts, keys)));
+        }
+        let known = self.files.read(at.at)?;
+        let same = |(_, of): &(u32, Batch)| of.same(&known, batch, span);
+        Ok(self.batch.as_ref().is_some_and(same))
     }
 }
 

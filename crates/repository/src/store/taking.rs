@@ -5,22 +5,18 @@
 //! and made durable by the next sync, once for all of it (a group commit).
 
 use std::collections::HashMap;
-use std::hash::RandomState;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use selvedge_entry::Record;
 use selvedge_identity::{Epoch, ServerName};
-use selvedge_journal::EpochStart;
-use selvedge_spans::{Contexts, Damaged, Part, Span, StoredSpans};
+use selvedge_spans::{Contexts, Span, StoredSpans};
 
-use super::frame::{self, Body, Frame};
-use super::index::{Index, Row};
-use super::loading::SpanRef;
-use super::segments::{Location, SegmentFiles, Writer};
-use super::spans::Batch;
+use super::frame;
+use super::index::Row;
+use super::segments::{Location, Writer};
+use super::spans::{Batch, Known};
 use super::{Store, StoreError, Stored, TakenSpans};
 
 /// The most spans of one frame.
@@ -324,162 +320,4 @@ fn fits(bytes: usize) -> Result<(), StoreError> {
         return Err(StoreError::TooLarge(bytes));
     }
     Ok(())
-}
-
-/// Stored spans that others are compared with.
-struct Known<'a> {
-    files: &'a SegmentFiles,
-    /// The contexts that were read last: repeats come in batches.
-    batch: Option<(u32, Batch)>,
-}
-
-impl<'a> Known<'a> {
-    fn new(files: &'a SegmentFiles) -> Self {
-        Self { files, batch: None }
-    }
-
-    /// Whether the span that lies there says the same as a span of `batch`. What cannot be read
-    /// for damage is the same as nothing.
-    fn same(
-        &mut self,
-        at: SpanRef,
-        keys: &RandomState,
-        batch: &Batch,
-        span: &[u8],
-    ) -> io::Result<bool> {
-        if self
-            .batch
-            .as_ref()
-            .is_none_or(|(number, _)| *number != at.batch)
-        {
-            let Ok(contexts) = Contexts::decode(&self.files.read(at.contexts)?) else {
-                return Ok(false);
-            };
-            self.batch = Some((at.batch, Batch::new(contexts, keys)));
-        }
-        let known = self.files.read(at.at)?;
-        let same = |(_, of): &(u32, Batch)| of.same(&known, batch, span);
-        Ok(self.batch.as_ref().is_some_and(same))
-    }
-}
-
-/// Reads the files of a store into an index.
-#[derive(Default)]
-pub(super) struct Replay {
-    pub(super) index: Index,
-    pub(super) records: u64,
-    pub(super) damaged: u64,
-}
-
-impl Replay {
-    /// Takes a frame; `payload` is where it lies.
-    pub(super) fn take(&mut self, files: &SegmentFiles, payload: Location, frame: Frame) {
-        match frame {
-            Frame::Journal {
-                server,
-                epoch,
-                first,
-                body: Body::Gap(to),
-            } => self.index.lose(&server, epoch, first, to),
-            Frame::Journal {
-                server,
-                epoch,
-                first,
-                body: Body::Passed(to),
-            } => self.index.pass_over(&server, epoch, first, to),
-            Frame::Journal {
-                server,
-                epoch,
-                first,
-                body: Body::Batch(list),
-            } => {
-                self.records += list.len() as u64;
-                let list = list
-                    .iter()
-                    .map(|(start, bytes)| (payload.at(*start, bytes), bytes));
-                self.index.take(&server, epoch, first, list);
-            }
-            Frame::Spans { contexts, spans } => {
-                let count = spans.len() as u64;
-                if self.take_spans(files, payload, &contexts, &spans).is_err() {
-                    self.damaged += count;
-                }
-            }
-            Frame::Doubt { .. } => {}
-            Frame::Other => self.index.unreadable += 1,
-        }
-    }
-
-    fn take_spans(
-        &mut self,
-        files: &SegmentFiles,
-        payload: Location,
-        contexts: &(u32, Bytes),
-        spans: &[(u32, Bytes)],
-    ) -> Result<(), Damaged> {
-        let (start, bytes) = contexts;
-        let keys = self.index.spans.keys().clone();
-        let batch = Batch::new(Contexts::decode(bytes)?, &keys);
-        let number = self.index.spans.add_batch(payload.at(*start, bytes));
-        let mut known = Known::new(files);
-        for (start, bytes) in spans {
-            let at = payload.at(*start, bytes);
-            let (Ok(hash), Ok(span)) = (
-                batch.hash(bytes, &keys),
-                batch.contexts.span(bytes, Part::Tree),
-            ) else {
-                self.damaged += 1;
-                continue;
-            };
-            // A span whose first copy was in doubt lies there twice: the second counts.
-            let spans = &self.index.spans;
-            let earlier = spans.with_hash(hash).find(|&row| {
-                let place = spans.place(&spans.rows[row as usize]);
-                known.same(place, &keys, &batch, bytes).unwrap_or(false)
-            });
-            match earlier {
-                Some(row) => self.index.spans.move_to(row, at, number),
-                None => self.index.take_span(&span, at, number, hash),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Index {
-    /// Takes the records of one frame, none of which was seen before.
-    fn take<'a>(
-        &mut self,
-        server: &ServerName,
-        epoch: Epoch,
-        first: u64,
-        records: impl Iterator<Item = (Location, &'a Bytes)>,
-    ) {
-        let id = self.journals.intern(server, epoch);
-        for (sequence, (at, bytes)) in (first..).zip(records) {
-            // One by one: what is decided on a record depends on what was taken before it, not on
-            // what is still to come in the same frame.
-            let received = &mut self.journals.state_mut(id).received;
-            received.insert(sequence, sequence + 1);
-            // Kind 0 is the journal's own.
-            if bytes.first() == Some(&0) {
-                if let Some(start) = EpochStart::decode(bytes) {
-                    self.journals.begin(id, start);
-                }
-                continue;
-            }
-            match Record::decode(bytes) {
-                Ok(record) => self.insert(id, sequence, &record, at),
-                Err(error) => {
-                    self.unreadable += 1;
-                    tracing::debug!(%server, %epoch, sequence, %error, "unreadable record kept");
-                }
-            }
-        }
-    }
-
-    fn lose(&mut self, server: &ServerName, epoch: Epoch, from: u64, to: u64) {
-        let id = self.journals.intern(server, epoch);
-        self.journals.state_mut(id).lost.insert(from, to);
-    }
 }
