@@ -75,7 +75,7 @@ fn one(out: &mut Vec<u8>, span: &Span) {
 }
 
 fn attributes(out: &mut Vec<u8>, field: u32, all: &Attributes) {
-    for (key, value) in all.iter() {
+    for (key, value) in all {
         message(out, field, |out| pair(out, key, &value.to_value()));
     }
 }
