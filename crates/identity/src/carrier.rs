@@ -48,6 +48,53 @@ pub struct Headers<'a> {
     pub tracestate: Option<&'a [u8]>,
 }
 
+impl Extracted {
+    /// As new, but for the identifier, which stays as a place to fill in.
+    fn clear(&mut self) {
+        let Self {
+            identifier: _,
+            interaction,
+            flags,
+            link,
+            tracestate,
+            corrected,
+            native_fault,
+            sv_fault,
+            tracestate_fault,
+            traceparent_fault,
+            b3,
+            b3_fault,
+            disagree,
+            ignored_hop,
+        } = self;
+        *interaction = None;
+        *flags = 0;
+        *link = None;
+        *tracestate = None;
+        *native_fault = None;
+        *sv_fault = None;
+        *b3 = None;
+        for fault in [
+            corrected,
+            tracestate_fault,
+            traceparent_fault,
+            b3_fault,
+            disagree,
+            ignored_hop,
+        ] {
+            *fault = false;
+        }
+    }
+
+    /// The place of the identifier, empty: identifiers are big to move.
+    fn place(&mut self, origin: Origin, k: u8) -> &mut RequestIdentifier {
+        let place = &mut self.identifier;
+        let id = place.get_or_insert_with(|| RequestIdentifier::unfilled(origin, k));
+        id.unfill(origin, k);
+        id
+    }
+}
+
 /// The value of a header that may stand in a request once only, of all that came with its name:
 /// where there are several, none can be told to be the right one, and what is given is malformed.
 #[must_use]
@@ -146,7 +193,7 @@ pub fn extract_to(
     continued: bool,
     shape: Shape,
 ) {
-    *out = Extracted::default();
+    out.clear();
     extract_by(out, headers, b3, continued, shape, |value, id| {
         id.parse_to(value).map(|()| false)
     });
@@ -193,21 +240,19 @@ fn extract_by(
     if !continued {
         out.link = parent;
         out.b3 = None;
+        out.identifier = None;
         return;
     }
 
     let mut native = false;
     if let Some(value) = headers.request {
-        // Read in its place: identifiers are big to move.
-        let id = RequestIdentifier::unfilled(Origin::PLACEHOLDER, 1);
-        match read(trim(value), out.identifier.insert(id)) {
+        match read(trim(value), out.place(Origin::PLACEHOLDER, 1)) {
             Ok(corrected) => {
                 out.corrected = corrected;
                 native = true;
             }
             Err(fault) => {
                 out.native_fault = Some(fault);
-                out.identifier = None;
             }
         }
     }
@@ -220,7 +265,10 @@ fn extract_by(
     match (native, parent) {
         (true, parent) => continue_native(out, parent, &state),
         (false, Some(parent)) => continue_parent(out, &parent, before, &state, shape),
-        (false, None) => out.flags = out.b3.map_or(FLAGS_OF_ROOT, b3::Form::flags_of_root),
+        (false, None) => {
+            out.flags = out.b3.map_or(FLAGS_OF_ROOT, b3::Form::flags_of_root);
+            out.identifier = None;
+        }
     }
 }
 
@@ -260,25 +308,25 @@ fn continue_parent(
     out.tracestate = state.passed_on();
     let k = shape.k.clamp(1, STACK_MAX as u8);
     if let Some(value) = state.sv {
-        let id = RequestIdentifier::unfilled(parent.origin, k);
-        let id = out.identifier.insert(id);
-        match sv::read(value, id) {
+        let id = out.place(parent.origin, k);
+        match sv::read(value, &hex(parent.origin.as_bytes()), id) {
             Ok(()) => {
-                out.ignored_hop = !id.own().matches(&parent.interaction.into());
-                if out.ignored_hop {
+                let ignored_hop = !id.own().matches(&parent.interaction.into());
+                if ignored_hop {
                     *id = id.advance(parent.interaction, shape);
                 }
+                out.ignored_hop = ignored_hop;
                 return;
             }
             Err(fault) => out.sv_fault = Some(fault),
         }
     }
-    let own = StackId::of(parent.interaction, shape.width);
-    let stack = match before.map(|before| StackId::of(before, shape.width)) {
-        Some(before) if k > 1 => &[before, own][..],
-        _ => &[own],
-    };
-    out.identifier = RequestIdentifier::from_parts(parent.origin, 1, k, stack);
+    let id = out.place(parent.origin, k);
+    id.depth = 1;
+    if let Some(before) = before.filter(|_| k > 1) {
+        id.stack.push(StackId::of(before, shape.width));
+    }
+    id.stack.push(StackId::of(parent.interaction, shape.width));
 }
 
 /// The header values of an outbound request.

@@ -99,6 +99,15 @@ impl RequestIdentifier {
         }
     }
 
+    /// As [`Self::unfilled`], in the place of what was here.
+    #[inline]
+    pub(crate) fn unfill(&mut self, origin: Origin, k: u8) {
+        self.origin = origin;
+        self.depth = 0;
+        self.k = k.clamp(1, STACK_MAX as u8);
+        self.stack.clear();
+    }
+
     /// Puts an identifier together from its parts; `None` if a part is out of range (empty or
     /// over-long stack, k of 0 or below the stack's length, depth over [`DEPTH_MAX`]).
     #[must_use]
@@ -134,9 +143,7 @@ impl RequestIdentifier {
     /// As [`Self::advance`], into the place of another: who makes call after call need not move
     /// what is big to move.
     pub fn advance_to(&self, own: Interaction, shape: Shape, next: &mut Self) {
-        next.origin = self.origin;
-        next.k = shape.k.clamp(1, STACK_MAX as u8);
-        next.stack.clear();
+        next.unfill(self.origin, shape.k);
         let deeper = self.depth.saturating_add(shape.depth_increment);
         next.depth = deeper.min(DEPTH_MAX);
         let kept = self.stack.len().min(usize::from(next.k) - 1);

@@ -9,7 +9,7 @@ pub(crate) mod varint;
 
 use thiserror::Error;
 
-pub(crate) use hex::{hex, hex_u64, parse_hex, parse_hex_u64, push_hex, unhex};
+pub(crate) use hex::{hex, hex_u64, parse_hex, parse_hex_u64, push_hex, unhex, unhex_pair};
 pub use text::HeaderText;
 
 /// A text that is not the identifier it should be.
@@ -79,9 +79,9 @@ macro_rules! bytes_id {
             /// Its text, on the stack.
             #[must_use]
             pub fn text(&self) -> arrayvec::ArrayString<{ $length * 2 }> {
-                let mut out = arrayvec::ArrayString::new();
-                crate::wire::push_hex(&mut out, &self.0);
-                out
+                let text: [u8; $length * 2] = crate::wire::hex(&self.0);
+                // ASCII: the fallback is never taken.
+                arrayvec::ArrayString::from_byte_string(&text).unwrap_or_default()
             }
 
             /// Reads its text.

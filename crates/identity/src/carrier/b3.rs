@@ -147,16 +147,24 @@ pub(super) struct Context {
 /// Reads the headers, and notes in `out` their form, and whether they were malformed. A malformed
 /// `b3` does not keep whole `x-b3-` headers from being read.
 pub(super) fn read(headers: Headers<'_>, out: &mut Extracted) -> Context {
-    let forms = [
-        headers.single.map(|value| read_single(trim(value))),
-        read_multi(headers),
-    ];
-    out.b3_fault = forms.contains(&Some(None));
-    let Some(context) = forms.into_iter().flatten().flatten().next() else {
-        return Context::default();
+    let single = headers.single.map(|value| read_single(trim(value)));
+    out.b3_fault = single == Some(None);
+    let found = match single.flatten() {
+        Some(context) => {
+            out.b3_fault |= read_multi(headers) == Some(None);
+            context
+        }
+        None => match read_multi(headers) {
+            Some(Some(context)) => context,
+            Some(None) => {
+                out.b3_fault = true;
+                return Context::default();
+            }
+            None => return Context::default(),
+        },
     };
-    out.b3 = Some(context.form);
-    context
+    out.b3 = Some(found.form);
+    found
 }
 
 /// `<trace>-<span>[-<sampling>][-<parent>]`, or the sampling alone.
@@ -164,16 +172,18 @@ fn read_single(value: &[u8]) -> Option<Context> {
     if let &[sampling] = value {
         return context(None, None, sampling_of(sampling)?);
     }
-    let mut parts = value.split(|&b| b == b'-');
-    let ids = Some((parts.next()?, parts.next()?));
-    let (sampling, parent) = match (parts.next(), parts.next(), parts.next()) {
-        (None, _, _) => (Sampling::Deferred, None),
-        (Some(&[sampling]), parent, None) => (sampling_of(sampling)?, parent),
+    let trace_length = if value.get(16) == Some(&b'-') { 16 } else { 32 };
+    let (trace_id, rest) = value.split_at_checked(trace_length)?;
+    let (span_id, rest) = rest.strip_prefix(b"-")?.split_at_checked(16)?;
+    let (sampling, parent) = match rest {
+        [] => (Sampling::Deferred, None),
+        [b'-', sampling] => (sampling_of(*sampling)?, None),
+        [b'-', sampling, b'-', parent @ ..] => (sampling_of(*sampling)?, Some(parent)),
         // Some tracers leave out an open decision before the parent.
-        (Some(parent), None, _) => (Sampling::Deferred, Some(parent)),
+        [b'-', parent @ ..] => (Sampling::Deferred, Some(parent)),
         _ => return None,
     };
-    context(ids, parent, sampling)
+    context(Some((trace_id, span_id)), parent, sampling)
 }
 
 fn sampling_of(character: u8) -> Option<Sampling> {
@@ -283,11 +293,14 @@ pub fn inject(
     form: Form,
 ) -> Injected {
     let origin = identifier.origin();
-    let mut trace_id = ArrayString::new();
-    match origin.as_bytes() {
-        [0, 0, 0, 0, 0, 0, 0, 0, low @ ..] if form.short_origin => push_hex(&mut trace_id, low),
-        whole => push_hex(&mut trace_id, whole),
-    }
+    let trace_id = match origin.as_bytes() {
+        [0, 0, 0, 0, 0, 0, 0, 0, low @ ..] if form.short_origin => {
+            let mut short = ArrayString::new();
+            push_hex(&mut short, low);
+            short
+        }
+        _ => origin.text(),
+    };
     let span_id = interaction.text();
     let parent_span_id = before.map(|before| before.text());
     let (letter, sampled, flags) = match form.sampling {

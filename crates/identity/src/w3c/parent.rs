@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::FLAGS_KNOWN;
-use crate::wire::{HeaderText, hex, unhex};
+use crate::wire::{HeaderText, hex, unhex, unhex_pair};
 use crate::{Interaction, Origin};
 
 /// A `traceparent` header: origin, the interaction of this hop, flags.
@@ -44,21 +44,21 @@ impl TraceParent {
         if [known[2], known[35], known[52]] != *b"---" {
             return None;
         }
-        let mut digits = [b'0'; 64];
-        digits[..32].copy_from_slice(&known[3..35]);
-        digits[32..48].copy_from_slice(&known[36..52]);
-        [digits[48], digits[49]] = [known[0], known[1]];
-        [digits[50], digits[51]] = [known[53], known[54]];
-        let bytes: [u8; 32] = unhex(&digits)?;
-        let whole = match bytes[24] {
+        let [version, flags] = unhex_pair([known[0], known[1]])
+            .zip(unhex_pair([known[53], known[54]]))
+            .map(<[u8; 2]>::from)?;
+        let whole = match version {
             0 => more.is_empty(),
             0xff => false,
             _ => more.is_empty() || more[0] == b'-',
         };
-        whole.then_some(Self {
-            origin: Origin::from_bytes(*bytes.first_chunk()?)?,
-            interaction: Interaction::from_bytes(*bytes[16..].first_chunk()?)?,
-            flags: bytes[25] & FLAGS_KNOWN,
+        if !whole {
+            return None;
+        }
+        Some(Self {
+            origin: Origin::from_bytes(unhex(known[3..35].first_chunk::<32>()?)?)?,
+            interaction: Interaction::from_bytes(unhex(known[36..52].first_chunk::<16>()?)?)?,
+            flags: flags & FLAGS_KNOWN,
         })
     }
 

@@ -53,6 +53,13 @@ pub(crate) fn unhex<const BYTES: usize, const TEXT: usize>(
     (seen < 16).then_some(out)
 }
 
+/// The byte of two digits.
+#[inline]
+pub(crate) fn unhex_pair(pair: [u8; 2]) -> Option<u8> {
+    let [high, low] = pair.map(value);
+    ((high | low) < 16).then_some((high << 4) | low)
+}
+
 /// Appends `bytes` in lower-case hex. The caller has sized the string.
 pub(crate) fn push_hex<const N: usize>(out: &mut ArrayString<N>, bytes: &[u8]) {
     for &byte in bytes {

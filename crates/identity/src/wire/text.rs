@@ -26,6 +26,12 @@ impl<const N: usize> HeaderText<N> {
         debug_assert!(fitted.is_ok(), "a text of {N} characters is full");
     }
 
+    /// Cuts it to the first `length` bytes.
+    #[inline]
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.0.truncate(length);
+    }
+
     /// As an empty one.
     #[inline]
     pub(crate) fn clear(&mut self) {
