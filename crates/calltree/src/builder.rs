@@ -148,8 +148,6 @@ impl TreeBuilder {
         let number = self.observations.len();
         self.observations.push(observation);
         self.briefs.push(Brief::NONE);
-        // Its own group's cache misses and its caller's at the same time.
-        self.look_ahead(std::iter::once(number as u32));
         let added = self.place(number);
         if added != Added::New {
             self.observations.pop();
