@@ -145,8 +145,7 @@ impl Field {
         }
     }
 
-    /// Its value as text; `None` where the entry has none. A flag is asked for by
-    /// [`Self::any`] alone.
+    /// Its value as text; `None` where the entry has none. Of several flags the first.
     #[must_use]
     pub fn of<'a>(&self, entry: &'a Entry) -> Option<Cow<'a, str>> {
         let opening = &entry.opening;

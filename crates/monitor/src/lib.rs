@@ -8,16 +8,18 @@
 //!
 //! Requirements: B6, B7, B9.
 
+mod error;
 mod notify;
 mod outbox;
+mod saved;
 mod state_file;
+mod status;
 pub mod threshold;
 pub mod transaction;
 mod watch;
 
+pub use error::{MonitorError, check};
 pub use notify::{ReceiverConfig, link};
 pub use outbox::{Notification, Outbox};
-pub use watch::{
-    GroupStatus, MonitorError, MonitorOptions, MonitorStatus, Now, RuleStatus, RunningMonitor,
-    StatusAsker, check, start,
-};
+pub use status::{GroupStatus, MonitorStatus, RuleStatus, RunningMonitor, StatusAsker};
+pub use watch::{MonitorOptions, Now, start};

@@ -13,20 +13,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_bus::{Bus, BusError, Event, Start, Subscribe, Subscription};
+use selvedge_bus::{Bus, Event, Start, Subscribe, Subscription};
 use selvedge_entry::Timestamp;
-use selvedge_follow::{Follow, FollowCounts, SavedFollow};
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
+use selvedge_follow::Follow;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::error::{MonitorError, check};
 use crate::notify::{self, ReceiverConfig, Shared};
-use crate::outbox::{Notification, Outbox};
+use crate::outbox::Notification;
+use crate::saved::{Saved, SavedRule, Work, at_work, fingerprint};
 use crate::state_file::StateFile;
-use crate::threshold::{Crossing, Rule, RuleConfig, RuleError, Threshold, ThresholdCounts};
-use crate::transaction::{LedgerError, TransactionError};
+use crate::status::{GroupStatus, MonitorStatus, RuleStatus, RunningMonitor};
+use crate::threshold::{Crossing, RuleConfig};
 
 /// How long a change of the state may wait to be written.
 const SAVE_AFTER: Duration = Duration::from_secs(1);
@@ -51,154 +50,6 @@ pub struct MonitorOptions {
     pub link_key: [u8; 32],
     /// The wall clock.
     pub now: Now,
-}
-
-/// Why a monitor does not start.
-#[derive(Debug, Error)]
-pub enum MonitorError {
-    /// A rule is refused.
-    #[error(transparent)]
-    Rule(#[from] RuleError),
-    /// Two rules of one name.
-    #[error("two thresholds are named {0}; give each a name of its own")]
-    Twice(String),
-    /// A receiver is refused.
-    #[error("threshold receiver: {0}")]
-    Receiver(String),
-    /// The state cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    State {
-        /// Its file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A transaction's rule is refused.
-    #[error(transparent)]
-    Transaction(#[from] TransactionError),
-    /// A transaction's database cannot be used.
-    #[error("transaction: {0}")]
-    Ledger(#[from] LedgerError),
-    /// The bus refused.
-    #[error(transparent)]
-    Bus(#[from] BusError),
-}
-
-/// Checks rules and receivers, as `selvedge check` does.
-///
-/// # Errors
-/// The first that is refused.
-pub fn check(
-    rules: &[RuleConfig],
-    receivers: &[ReceiverConfig],
-) -> Result<Vec<Rule>, MonitorError> {
-    let mut checked: Vec<Rule> = Vec::new();
-    for config in rules {
-        let rule = Rule::new(config)?;
-        if checked.iter().any(|other| other.name() == rule.name()) {
-            return Err(MonitorError::Twice(config.name.clone()));
-        }
-        checked.push(rule);
-    }
-    for receiver in receivers {
-        receiver.check().map_err(MonitorError::Receiver)?;
-    }
-    Ok(checked)
-}
-
-/// The state of a rule, for answers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RuleStatus {
-    /// The rule.
-    pub rule: RuleConfig,
-    /// What became of the entries that it asked for.
-    pub counts: ThresholdCounts,
-    /// Its groups; one without a name where it has none.
-    pub groups: Vec<GroupStatus>,
-}
-
-/// The state of a group.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct GroupStatus {
-    /// Its name.
-    pub group: Option<String>,
-    /// The window's value.
-    pub value: f64,
-    /// Its standard error as a share of it; 0: exact.
-    pub error: f64,
-    /// Whether it fires.
-    pub firing: bool,
-    /// The number of the crossing that fires.
-    pub crossing: Option<u64>,
-}
-
-/// The state of a monitor.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct MonitorStatus {
-    /// Its rules.
-    pub thresholds: Vec<RuleStatus>,
-    /// What became of the records.
-    pub followed: FollowCounts,
-    /// Notifications that wait, by receiver.
-    pub waiting: Vec<(String, usize)>,
-    /// Notifications given up because too many waited.
-    pub given_up: u64,
-}
-
-/// A running monitor; dropping it ends it without a last write of its state.
-#[derive(Debug)]
-pub struct RunningMonitor {
-    stop: watch::Sender<bool>,
-    ask: mpsc::Sender<oneshot::Sender<MonitorStatus>>,
-    task: JoinHandle<()>,
-    receivers: Vec<JoinHandle<()>>,
-}
-
-impl RunningMonitor {
-    /// How its rules stand now.
-    pub async fn status(&self) -> MonitorStatus {
-        self.asker().status().await
-    }
-
-    /// Asks for the status from elsewhere.
-    #[must_use]
-    pub fn asker(&self) -> StatusAsker {
-        StatusAsker {
-            ask: self.ask.clone(),
-        }
-    }
-
-    /// Ends it, its state written.
-    pub async fn stop(mut self) {
-        self.stop.send_replace(true);
-        let _ = (&mut self.task).await;
-    }
-}
-
-impl Drop for RunningMonitor {
-    fn drop(&mut self) {
-        self.task.abort();
-        for receiver in &self.receivers {
-            receiver.abort();
-        }
-    }
-}
-
-/// Asks a running monitor how its rules stand.
-#[derive(Clone, Debug)]
-pub struct StatusAsker {
-    ask: mpsc::Sender<oneshot::Sender<MonitorStatus>>,
-}
-
-impl StatusAsker {
-    /// How its rules stand now; empty if it has ended.
-    pub async fn status(&self) -> MonitorStatus {
-        let (answer, answered) = oneshot::channel();
-        if self.ask.send(answer).await.is_err() {
-            return MonitorStatus::default();
-        }
-        answered.await.unwrap_or_default()
-    }
 }
 
 /// Starts a monitor. With a state from before it goes on from there; without, it begins with what
@@ -271,88 +122,6 @@ pub async fn start(
         task,
         receivers,
     })
-}
-
-/// A rule at work.
-struct Work {
-    config: RuleConfig,
-    /// Part of the ids of its notifications: a rule that begins anew has another.
-    instance: String,
-    threshold: Threshold,
-}
-
-/// The rules at work: each from its written state, if that is of the very same rule.
-fn at_work(
-    rules: Vec<Rule>,
-    configs: &[RuleConfig],
-    saved: &[SavedRule],
-    now: Timestamp,
-) -> Vec<Work> {
-    let restored = |rule: &Rule, config: &RuleConfig| {
-        let text = fingerprint(config);
-        let saved = saved.iter().find(|saved| saved.config == text)?;
-        let mut bytes = postcard::Deserializer::from_bytes(&saved.state);
-        let threshold = Threshold::restore(rule.clone(), &mut bytes)
-            .inspect_err(|error| {
-                tracing::error!(rule = rule.name(), %error, "state of the rule not readable");
-            })
-            .ok()?;
-        Some((saved.instance.clone(), threshold))
-    };
-    let each = rules.into_iter().zip(configs);
-    each.map(|(rule, config)| {
-        let (instance, threshold) = restored(&rule, config).unwrap_or_else(|| {
-            tracing::info!(rule = rule.name(), "threshold begins to count");
-            (instance(now), Threshold::new(rule, now))
-        });
-        Work {
-            config: config.clone(),
-            instance,
-            threshold,
-        }
-    })
-    .collect()
-}
-
-/// A name for something that begins.
-fn instance(now: Timestamp) -> String {
-    let mut random = [0; 4];
-    // Without random bytes the instant alone tells two beginnings apart.
-    let _ = getrandom::fill(&mut random);
-    format!("{:x}{:08x}", now.0 / 1_000_000, u32::from_le_bytes(random))
-}
-
-fn fingerprint(config: &RuleConfig) -> String {
-    serde_json::to_string(config).unwrap_or_default()
-}
-
-/// What is written.
-#[derive(Serialize, Deserialize)]
-struct Saved {
-    /// Names the monitor on its links.
-    instance: String,
-    follow: SavedFollow,
-    rules: Vec<SavedRule>,
-    outbox: Outbox,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SavedRule {
-    /// The rule's configuration: a changed rule begins anew.
-    config: String,
-    instance: String,
-    state: Vec<u8>,
-}
-
-impl Saved {
-    fn new(now: Timestamp) -> Self {
-        Self {
-            instance: instance(now),
-            follow: SavedFollow::default(),
-            rules: Vec::new(),
-            outbox: Outbox::default(),
-        }
-    }
 }
 
 struct Watcher {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::ledger::{Ledger, LedgerError, Letter, Tried};
 use super::rule::{Transaction, Values};
-use crate::watch::MonitorError;
+use crate::error::MonitorError;
 
 /// How long to wait before a refused write is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
