@@ -28,7 +28,7 @@ static API: LazyLock<Api> = LazyLock::new(|| {
     }
 });
 
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 11] = [
     "/api/v1/requests?",
     "/api/v1/requests/",
     "/api/v1/sessions?",
@@ -36,6 +36,9 @@ const PATHS: [&str; 8] = [
     "/api/v1/services?",
     "/api/v1/journals?",
     "/api/v1/dependencies?",
+    "/api/v1/analysis/paths?",
+    "/api/v1/audit?",
+    "/api/v1/audit/requests?",
     "/",
 ];
 
@@ -48,11 +51,14 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(uri) = Uri::try_from(target) else {
         return;
     };
+    let path = uri.path().to_owned();
     let request = Request::get(uri).body(Body::empty()).expect("a request");
     let router = API.router.clone();
     let answer = API
         .runtime
         .block_on(router.oneshot(request))
         .expect("infallible");
-    assert!(answer.status().as_u16() < 500, "{answer:?}");
+    // It says truly that it is not ready: no bus feeds it.
+    let unready = answer.status().as_u16() == 503 && path == "/readyz";
+    assert!(answer.status().as_u16() < 500 || unready, "{answer:?}");
 });
