@@ -44,7 +44,10 @@ impl Channels for Exchange {
 #[must_use = "a sending that is dropped is written as given up"]
 pub struct Sending {
     outbound: Outbound,
-    #[cfg(feature = "client")]
+    #[cfg_attr(
+        not(feature = "client"),
+        expect(dead_code, reason = "only references draw random bytes")
+    )]
     node: Node,
     /// Signing is not for free, and asked for by every form.
     headers: OutboundHeaders,
@@ -53,7 +56,6 @@ pub struct Sending {
 impl Sending {
     fn of(exchange: &Exchange, outbound: Outbound) -> Self {
         Self {
-            #[cfg(feature = "client")]
             node: exchange.node().clone(),
             headers: outbound.headers(true),
             outbound,
