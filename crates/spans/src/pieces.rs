@@ -14,8 +14,13 @@ use std::io::Read;
 
 use thiserror::Error;
 
+use crate::file::is_protobuf;
+
 /// The most bytes that are read at once.
 const CHUNK_BYTES: usize = 64 << 10;
+
+/// Spaces that a long file may begin with, before it is known what it is.
+const SPACES_MAX: usize = 1 << 20;
 
 /// How long pieces are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,12 +157,20 @@ impl<R: Read> Pieces<R> {
                 let read = bytes.len() as u64;
                 return Ok(Some(Piece { bytes, read }));
             }
-            let first = self.buffer.iter().find(|byte| !byte.is_ascii_whitespace());
-            self.state = match (self.buffer.first(), first) {
-                (_, Some(b'[' | b'{')) => State::Json(Scan::default()),
-                // A message's key, which JSON reads as a space.
-                (Some(0x0a), _) => State::Protobuf,
-                _ => return Err(PieceError::Unknown(0)),
+            let protobuf = loop {
+                match is_protobuf(&self.buffer) {
+                    Some(known) => break known,
+                    None if self.ended || self.buffer.len() > SPACES_MAX => {
+                        return Err(PieceError::Unknown(0));
+                    }
+                    None => self.fill()?,
+                }
+            };
+            let mut bytes = self.buffer.iter();
+            self.state = match bytes.find(|byte| !byte.is_ascii_whitespace()) {
+                _ if protobuf => State::Protobuf,
+                Some(b'[' | b'{') | None => State::Json(Scan::default()),
+                Some(_) => return Err(PieceError::Unknown(0)),
             };
         }
         match self.state {
