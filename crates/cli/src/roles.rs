@@ -67,9 +67,12 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     let address = args.admin_listen.unwrap_or(config.admin.listen);
     let admin = Admin::start(address, router).await?;
     ports.add("admin", admin.address);
+    let mut signals = signal::Rereading::listen();
     announce(&args.member, ports, "gateway", running.local_addr())?;
     let file = args.member.config.clone();
-    signal::until_stopped(|| reread(&running, file.as_deref(), &args.upstream)).await;
+    signals
+        .until_stopped(|| reread(&running, file.as_deref(), &args.upstream))
+        .await;
     running.stop().await;
     node.stop().await;
     admin.stop().await;
@@ -259,7 +262,8 @@ fn announce(member: &Member, ports: Ports, what: &str, address: SocketAddr) -> R
 
 /// Tells where it serves, and waits until it is asked to stop.
 async fn serving(member: &Member, ports: Ports, what: &str, address: SocketAddr) -> Result<()> {
+    let mut signals = signal::Signals::listen();
     announce(member, ports, what, address)?;
-    signal::stop_asked().await;
+    signals.stop_asked().await;
     Ok(())
 }

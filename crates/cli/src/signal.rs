@@ -1,33 +1,67 @@
 //! Being asked to stop, or to read the configuration again.
+//!
+//! Whoever sees that a process serves may ask it to stop in the same moment. So a role listens for
+//! signals before it says that it serves: one that comes in between is not lost.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Waits for SIGINT or SIGTERM.
-pub(crate) async fn stop_asked() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        // Without handlers the signals end the process at once, which the journals bear.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// The signals of this process, listened for from now on.
+pub(crate) struct Signals {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+}
+
+impl Signals {
+    /// Listens for SIGINT and SIGTERM. Where that cannot be, they end the process at once, which
+    /// the journals bear.
+    pub(crate) fn listen() -> Self {
+        Self {
+            interrupt: signal(SignalKind::interrupt()).ok(),
+            terminate: signal(SignalKind::terminate()).ok(),
+        }
+    }
+
+    /// Waits until it is asked to stop.
+    pub(crate) async fn stop_asked(&mut self) {
+        tokio::select! {
+            () = next(&mut self.interrupt) => {}
+            () = next(&mut self.terminate) => {}
+        }
     }
 }
 
-/// Waits for SIGINT or SIGTERM, and calls `reread` at each SIGHUP.
-pub(crate) async fn until_stopped(mut reread: impl FnMut()) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return stop_asked().await;
-    };
-    let stop = stop_asked();
-    tokio::pin!(stop);
-    loop {
-        tokio::select! {
-            () = &mut stop => return,
-            _ = hangup.recv() => reread(),
+/// SIGHUP too, at which the configuration is read again.
+pub(crate) struct Rereading {
+    signals: Signals,
+    hangup: Option<Signal>,
+}
+
+impl Rereading {
+    /// Listens.
+    pub(crate) fn listen() -> Self {
+        Self {
+            signals: Signals::listen(),
+            hangup: signal(SignalKind::hangup()).ok(),
         }
+    }
+
+    /// Waits until it is asked to stop, and calls `reread` at each SIGHUP.
+    pub(crate) async fn until_stopped(&mut self, mut reread: impl FnMut()) {
+        loop {
+            tokio::select! {
+                () = self.signals.stop_asked() => return,
+                () = next(&mut self.hangup) => reread(),
+            }
+        }
+    }
+}
+
+/// The next signal; never, where it is not listened for.
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }

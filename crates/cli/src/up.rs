@@ -49,9 +49,10 @@ pub(crate) async fn up(args: Up) -> Result<()> {
     let mut base = Base::new(args.data.as_deref(), None, args.config.as_deref())?;
     base.skews.clone_from(&args.test_clock_skew);
     let (running, ports, banner) = start(&base, &args).await?;
+    let mut signals = signal::Signals::listen();
     ports.write(args.ports_file.as_deref())?;
     print::text(&banner)?;
-    signal::stop_asked().await;
+    signals.stop_asked().await;
     stop(running).await;
     Ok(())
 }
