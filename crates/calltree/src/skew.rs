@@ -4,9 +4,10 @@
 //! reaches the caller. So each call that both sides logged bounds the difference of two clocks
 //! from both sides; one that a single side logged still comes after what caused it. Everything
 //! together is a system of difference constraints. Shortest paths from and to the reference clock
-//! (the root's) give each clock's tightest interval; its middle is the correction, half its width
-//! the bound, and the middles keep every single constraint: nothing is shown outside of its parent
-//! because of skew.
+//! (the root's) give each clock's tightest interval. A clock that it allows to be right is left as
+//! it is, for most clocks are right; another is put in the middle of what those leave it. The
+//! greatest solution of all constraints that is nowhere above that is the correction, the
+//! interval's farther end the bound: nothing is shown outside of its parent because of skew.
 //!
 //! Drifting or stepped clocks can contradict themselves. Then a pair's interval is widened to hold
 //! both claims, corrections go along the widest-known tree of pairs, and the tree is flagged.
@@ -117,53 +118,88 @@ impl Constraints {
             edges.extend((interval.high < FAR).then_some((*a, *b, interval.high)));
             edges.extend((interval.low > -FAR).then_some((*b, *a, -interval.low)));
         }
-        let high = shortest(clocks, reference, edges.iter().copied());
-        let low = shortest(clocks, reference, edges.iter().map(|&(a, b, w)| (b, a, w)));
-        let (Some(high), Some(low)) = (high, low) else {
+        let skewed = contradicted || edges.iter().any(|&(_, _, weight)| weight < 0);
+        let mut from = vec![FAR; clocks];
+        from[reference as usize] = 0;
+        let Some(within) = within(from, &edges) else {
             return along_tree(clocks, reference, &pairs);
         };
-        let mut corrections: Vec<Correction> = high
-            .iter()
-            .zip(&low)
-            .map(|(&high, &low)| match (high < FAR, low < FAR) {
-                (true, true) => middle(-low, high),
-                (true, false) => loose(0.min(high)),
-                (false, true) => loose(0.max(-low)),
-                (false, false) => loose(0),
-            })
-            .collect();
-        settle(&mut corrections, &edges);
-        let off = |(high, low): (&i64, &i64)| *high < 0 || *low < 0;
+        let offsets = if skewed {
+            offsets(&within, &edges)
+        } else {
+            Some(vec![0; clocks])
+        };
+        let Some(offsets) = offsets else {
+            return along_tree(clocks, reference, &pairs);
+        };
+        let corrections = offsets.iter().zip(&within);
         Corrections {
-            skewed: contradicted || high.iter().zip(&low).any(off),
-            clocks: corrections,
+            skewed,
+            clocks: corrections
+                .map(|(&offset, within)| within.correct(offset))
+                .collect(),
         }
     }
 }
 
-fn middle(low: i64, high: i64) -> Correction {
-    let width = high.abs_diff(low);
-    Correction {
-        offset: low + (width / 2) as i64,
-        bound: Some(width.div_ceil(2)),
+/// What each clock's offset lies within, if those of some are known: the others are [`FAR`].
+fn within(known: Vec<i64>, edges: &[(u32, u32, i64)]) -> Option<Vec<Interval>> {
+    let high = shortest(known.clone(), edges.iter().copied())?;
+    let low = shortest(known, edges.iter().map(|&(a, b, weight)| (b, a, weight)))?;
+    let both = high.into_iter().zip(low);
+    Some(
+        both.map(|(high, low)| Interval { low: -low, high })
+            .collect(),
+    )
+}
+
+/// Offsets within these intervals that keep every constraint.
+fn offsets(within_all: &[Interval], edges: &[(u32, u32, i64)]) -> Option<Vec<i64>> {
+    let right = within_all.iter().map(|interval| match interval.wanted() {
+        0 => 0,
+        _ => FAR,
+    });
+    let right: Vec<i64> = right.collect();
+    let narrowed = within(right.clone(), edges)?;
+    // Each of them may be right, and all together not.
+    let mut claims = right.iter().zip(&narrowed).filter(|&(&at, _)| at == 0);
+    let together = claims.all(|(_, interval)| interval.low == 0 && interval.high == 0);
+    let chosen = if together { &narrowed } else { within_all };
+    let wanted = chosen.iter().map(Interval::wanted).collect();
+    shortest(wanted, edges.iter().copied())
+}
+
+impl Interval {
+    /// The offset to take if nothing else is known: none, unless a clock is certainly off.
+    fn wanted(&self) -> i64 {
+        match (self.low > -FAR, self.high < FAR) {
+            (true, true) if self.low > 0 || self.high < 0 => {
+                self.low + (self.high.abs_diff(self.low) / 2) as i64
+            }
+            _ => 0.clamp(self.low, self.high),
+        }
+    }
+
+    /// The correction by an offset that lies within.
+    fn correct(&self, offset: i64) -> Correction {
+        let bounded = self.low > -FAR && self.high < FAR;
+        let farther = offset.abs_diff(self.low).max(self.high.abs_diff(offset));
+        Correction {
+            offset,
+            bound: bounded.then_some(farther),
+        }
     }
 }
 
-fn loose(offset: i64) -> Correction {
-    Correction {
-        offset,
-        bound: None,
-    }
-}
-
-/// Shortest distances from `start` (Bellman-Ford with a queue); [`FAR`]: no path. `None`: a
-/// negative cycle, so the constraints contradict each other (or so many detours that it is not
-/// worth the time).
+/// The greatest values that are at most those of `distances` and of which none is above another
+/// by more than the edge from there allows: shortest distances (Bellman-Ford with a queue), where
+/// one start is 0 and all else [`FAR`]. `None`: a negative cycle, so the constraints contradict
+/// each other (or so many detours that it is not worth the time).
 fn shortest(
-    clocks: usize,
-    start: u32,
+    mut distances: Vec<i64>,
     edges: impl Iterator<Item = (u32, u32, i64)> + Clone,
 ) -> Option<Vec<i64>> {
+    let clocks = distances.len();
     let mut starts = vec![0usize; clocks + 1];
     for (from, _, _) in edges.clone() {
         starts[from as usize + 1] += 1;
@@ -178,10 +214,9 @@ fn shortest(
         fill[from as usize] += 1;
     }
 
-    let mut distances = vec![FAR; clocks];
-    distances[start as usize] = 0;
-    let mut queued = vec![false; clocks];
-    let mut queue = VecDeque::from([start]);
+    let mut queued: Vec<bool> = distances.iter().map(|&at| at < FAR).collect();
+    let known = (0..clocks as u32).filter(|&at| queued[at as usize]);
+    let mut queue: VecDeque<u32> = known.collect();
     let mut steps_left = (near.len() + clocks).saturating_mul(ROUNDS.min(clocks + 1));
     while let Some(from) = queue.pop_front() {
         queued[from as usize] = false;
@@ -200,47 +235,12 @@ fn shortest(
     Some(distances)
 }
 
-/// Moves clocks that only one side bounds until they keep their constraints with the others.
-fn settle(corrections: &mut [Correction], edges: &[(u32, u32, i64)]) {
-    if corrections
-        .iter()
-        .all(|correction| correction.bound.is_some())
-    {
-        return;
-    }
-    for _ in 0..ROUNDS.min(corrections.len()) {
-        let mut changed = false;
-        for &(a, b, weight) in edges {
-            let (from, to) = (corrections[a as usize], corrections[b as usize]);
-            let over = to.offset.saturating_sub(from.offset.saturating_add(weight));
-            if over <= 0 {
-                continue;
-            }
-            if to.bound.is_none() {
-                corrections[b as usize].offset -= over;
-            } else if from.bound.is_none() {
-                corrections[a as usize].offset += over;
-            } else {
-                continue;
-            }
-            changed = true;
-        }
-        if !changed {
-            return;
-        }
-    }
-}
-
-/// For clocks that contradict each other: each pair's own middle, added up along the shortest way
-/// from the reference.
+/// For clocks that contradict each other: each pair's own correction, added up along the shortest
+/// way from the reference.
 fn along_tree(clocks: usize, reference: u32, pairs: &[((u32, u32), Interval)]) -> Corrections {
     let mut near: Vec<Vec<(u32, Correction)>> = vec![Vec::new(); clocks];
     for &((a, b), interval) in pairs {
-        let there = match (interval.low > -FAR, interval.high < FAR) {
-            (true, true) => middle(interval.low, interval.high),
-            (false, _) => loose(0.min(interval.high)),
-            (true, false) => loose(0.max(interval.low)),
-        };
+        let there = interval.correct(interval.wanted());
         let back = Correction {
             offset: -there.offset,
             ..there
@@ -248,7 +248,7 @@ fn along_tree(clocks: usize, reference: u32, pairs: &[((u32, u32), Interval)]) -
         near[a as usize].push((b, there));
         near[b as usize].push((a, back));
     }
-    let mut corrections = vec![loose(0); clocks];
+    let mut corrections = vec![ANY.correct(0); clocks];
     let mut reached = vec![false; clocks];
     corrections[reference as usize].bound = Some(0);
     reached[reference as usize] = true;

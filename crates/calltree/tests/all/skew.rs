@@ -104,7 +104,42 @@ fn hosts_hours_apart_flag_the_tree_and_equal_clocks_do_not() {
         ..world
     };
     let builder = TreeBuilder::batch(straight.origin, entries(&straight));
-    assert!(builder.tree().flags().is_empty());
+    let tree = builder.tree();
+    assert!(tree.flags().is_empty());
+    // And their times are shown as they are.
+    for node in tree.nodes() {
+        assert_eq!(node.start(), node.start_raw());
+    }
+}
+
+#[test]
+fn only_the_host_that_is_off_is_moved() {
+    let mut moved = 0;
+    seeds::each(0..200, 200, |seed| {
+        let (mut world, mut random) = skewed(seed);
+        world.skews.fill(0);
+        // Others are measured by the root's clock.
+        let root = world.calls[0].service;
+        let off = (root + 1 + random.below(world.plan.services - 1)) % world.plan.services;
+        world.skews[off] = HOUR_NS as i64;
+        let entries = world.entries().into_iter().map(|(_, entry)| entry);
+        let builder = TreeBuilder::batch(world.origin, entries.collect());
+        let tree = builder.tree();
+        let service = |node: &selvedge_calltree::NodeView<'_>| {
+            let id = node.id();
+            let call = world.calls.iter().find(|c| Some(c.identifier.own()) == id);
+            call.expect("a real call").service
+        };
+        for node in tree.nodes().filter(|node| node.inbound().is_some()) {
+            let by = node.start().expect("logged").0 - node.start_raw().expect("logged").0;
+            if service(&node) == off {
+                moved += usize::from(by != 0);
+            } else {
+                assert_eq!(by, 0, "seed {seed}");
+            }
+        }
+    });
+    assert!(moved > 0 || std::env::var_os("SELVEDGE_SEED").is_some());
 }
 
 #[test]
