@@ -93,7 +93,12 @@ impl JournalState {
                 }
             }
             if sequence < limit {
-                let had_from = if known.at_owner { known.first } else { limit };
+                // What another bus keeps may be older than what the owner has.
+                let had_from = match (&self.kept, known.at_owner) {
+                    (Some(_), _) => 0,
+                    (None, true) => known.first,
+                    (None, false) => limit,
+                };
                 if sequence < had_from {
                     let to = had_from.min(limit);
                     *place = Place::At(epoch, to);
@@ -104,7 +109,7 @@ impl JournalState {
                     };
                 }
                 *place = Place::At(epoch, sequence);
-                if self.owner.is_none() {
+                if self.source().is_none() {
                     return Step::Idle;
                 }
                 let due = known.extended_at + delay;

@@ -117,6 +117,9 @@ pub(crate) struct JournalState {
     pub(crate) ring: VecDeque<RingItem>,
     ring_cost: usize,
     pub(crate) owner: Option<Owner>,
+    /// What reads from where another bus keeps records, the owner included: whether the owner is
+    /// present or not.
+    pub(crate) kept: Option<Arc<dyn Source>>,
     /// How the owner hands it out, now or when it was last there.
     pub(crate) terms: Terms,
     /// How far the owner has reported it, if its terms hold anything back.
@@ -135,6 +138,7 @@ impl JournalState {
             ring: VecDeque::new(),
             ring_cost: 0,
             owner: None,
+            kept: None,
             terms: Terms::default(),
             reported: None,
             presence: 0,
@@ -157,6 +161,32 @@ impl JournalState {
     pub(crate) fn report(&mut self, epoch: Epoch, end: u64) {
         self.reported = Some((epoch, end));
         self.changes += 1;
+    }
+
+    /// Where records that are not in the ring are read.
+    pub(crate) fn source(&self) -> Option<&Arc<dyn Source>> {
+        let owner = self.owner.as_ref().map(|owner| &owner.source);
+        self.kept.as_ref().or(owner)
+    }
+
+    /// Hears that an epoch goes up to `end`, without its records.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn extend(&mut self, epoch: Epoch, end: u64, now: Instant) {
+        self.changes += 1;
+        let known = match self.epochs.iter_mut().rfind(|known| known.epoch == epoch) {
+            Some(known) => known,
+            None => {
+                self.presence += 1;
+                self.epochs.push(Known::unheard(epoch, now));
+                let last = self.epochs.len() - 1;
+                &mut self.epochs[last]
+            }
+        };
+        if known.end < end {
+            known.extended_from = known.end;
+            known.extended_at = now;
+            known.end = end;
+        }
     }
 
     /// How far subscribers who report may go.

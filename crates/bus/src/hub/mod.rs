@@ -8,6 +8,8 @@
 
 mod cursor;
 mod journal;
+#[cfg(feature = "jetstream")]
+mod mirror;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -74,6 +76,12 @@ pub struct Hub {
 }
 
 impl Hub {
+    /// What all handles share, for a bus that feeds this hub.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
     /// A hub with no journals yet.
     #[must_use]
     pub fn new(options: HubOptions) -> Self {
@@ -256,6 +264,23 @@ pub(crate) struct State {
     pub(crate) stopped: bool,
 }
 
+impl State {
+    /// The journal of a server, new if it has none yet.
+    fn index_or_new(&mut self, server: &ServerName, limit: usize) -> Result<usize, BusError> {
+        if let Some(&index) = self.by_server.get(server) {
+            return Ok(index);
+        }
+        let index = self.journals.len();
+        if index >= limit {
+            let what = "journals";
+            return Err(BusError::Full { what, limit });
+        }
+        self.journals.push(JournalState::new(server.clone()));
+        self.by_server.insert(server.clone(), index);
+        Ok(index)
+    }
+}
+
 impl Inner {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         // Nothing in here is left half done by a panic, so a poisoned lock is still good.
@@ -285,23 +310,7 @@ impl Inner {
         if state.stopped {
             return Err(BusError::Closed);
         }
-        let index = match state.by_server.get(server) {
-            Some(&index) => index,
-            None => {
-                if state.journals.len() >= self.options.journals_max {
-                    return Err(BusError::Full {
-                        what: "journals",
-                        limit: self.options.journals_max,
-                    });
-                }
-                let journal = JournalState::new(server.clone());
-                state.journals.push(journal);
-                state
-                    .by_server
-                    .insert(server.clone(), state.journals.len() - 1);
-                state.journals.len() - 1
-            }
-        };
+        let index = state.index_or_new(server, self.options.journals_max)?;
         let journal = &mut state.journals[index];
         if let Some(owner) = &journal.owner
             && (instance.is_none() || owner.instance != instance)

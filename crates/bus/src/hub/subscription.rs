@@ -281,12 +281,11 @@ impl HubSubscription {
                     if self.refills.len() >= REFILLS_MAX {
                         return None; // one that ends brings us back here
                     }
-                    let owner = journal.owner.as_ref()?;
+                    let source = Arc::clone(journal.source()?);
                     if std::mem::take(&mut cursor.live) {
                         self.inner.counters.slow_subscribers.add(1);
                     }
                     cursor.refilling = true;
-                    let source = Arc::clone(&owner.source);
                     let server = journal.server.clone();
                     self.refills.push(Box::pin(async move {
                         let result = source.read(epoch, from, REFILL_BYTES).await;

@@ -87,7 +87,7 @@ pub(super) fn put_answer(out: &mut Vec<u8>, result: &Result<Found, Refusal>) {
 }
 
 impl Body {
-    pub(super) fn flag(&mut self) -> Result<bool, FrameError> {
+    pub(crate) fn flag(&mut self) -> Result<bool, FrameError> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),

@@ -414,7 +414,7 @@ impl ClientLink<'_> {
 }
 
 /// Cuts an answer to what a frame holds.
-fn fitting(read: SourceRead) -> SourceRead {
+pub(crate) fn fitting(read: SourceRead) -> SourceRead {
     let SourceRead::Batch(batch) = read else {
         return read;
     };

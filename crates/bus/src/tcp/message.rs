@@ -122,11 +122,9 @@ impl Message {
 
     /// What a frame says.
     pub(crate) fn parse(frame: &Frame) -> Result<Self, FrameError> {
-        let mut body = Body(frame.body.clone());
+        let mut body = Body::new(frame.body.clone());
         let message = body.message(frame.kind)?;
-        if body.0.has_remaining() {
-            return Err(FrameError::Content("bytes after the message"));
-        }
+        body.end()?;
         Ok(message)
     }
 
@@ -328,7 +326,7 @@ pub(crate) fn batch_body_len(batch: &Batch) -> usize {
     1 + batch.server.as_str().len() + 12 + 8 + 4 + records
 }
 
-pub(super) fn put_batch(out: &mut Vec<u8>, batch: &Batch) {
+pub(crate) fn put_batch(out: &mut Vec<u8>, batch: &Batch) {
     out.reserve(batch_body_len(batch));
     put_text(out, batch.server.as_str());
     put_epoch(out, batch.epoch);
@@ -343,7 +341,7 @@ pub(super) fn put_batch(out: &mut Vec<u8>, batch: &Batch) {
 }
 
 /// Texts are cut to 255 bytes: they are names, and reasons for people.
-pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     let mut end = text.len().min(255);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -352,7 +350,7 @@ pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     out.put_slice(&text.as_bytes()[..end]);
 }
 
-fn put_epoch(out: &mut Vec<u8>, epoch: Epoch) {
+pub(crate) fn put_epoch(out: &mut Vec<u8>, epoch: Epoch) {
     out.put_u32_le(epoch.counter);
     out.put_u64_le(epoch.random);
 }
@@ -376,11 +374,29 @@ fn put_positions(out: &mut Vec<u8>, positions: &[Position]) {
 }
 
 /// A body being read.
-pub(super) struct Body(Bytes);
+pub(crate) struct Body(Bytes);
 
 const SHORT: FrameError = FrameError::Content("message cut short");
 
 impl Body {
+    pub(crate) fn new(body: Bytes) -> Self {
+        Self(body)
+    }
+
+    /// Everything that was not read yet.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn rest(&mut self) -> Bytes {
+        std::mem::take(&mut self.0)
+    }
+
+    /// Whatever does not parse to its last byte is refused.
+    pub(crate) fn end(self) -> Result<(), FrameError> {
+        if self.0.has_remaining() {
+            return Err(FrameError::Content("bytes after the message"));
+        }
+        Ok(())
+    }
+
     fn message(&mut self, kind: u8) -> Result<Message, FrameError> {
         Ok(match kind {
             1 => Message::Hello {
@@ -492,43 +508,43 @@ impl Body {
         })
     }
 
-    pub(super) fn take(&mut self, count: usize) -> Result<Bytes, FrameError> {
+    pub(crate) fn take(&mut self, count: usize) -> Result<Bytes, FrameError> {
         if self.0.remaining() < count {
             return Err(SHORT);
         }
         Ok(self.0.split_to(count))
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], FrameError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], FrameError> {
         let mut out = [0; N];
         out.copy_from_slice(&self.take(N)?);
         Ok(out)
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, FrameError> {
+    pub(crate) fn u8(&mut self) -> Result<u8, FrameError> {
         self.0.try_get_u8().map_err(|_| SHORT)
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, FrameError> {
+    pub(crate) fn u32(&mut self) -> Result<u32, FrameError> {
         self.0.try_get_u32_le().map_err(|_| SHORT)
     }
 
-    fn u64(&mut self) -> Result<u64, FrameError> {
+    pub(crate) fn u64(&mut self) -> Result<u64, FrameError> {
         self.0.try_get_u64_le().map_err(|_| SHORT)
     }
 
-    pub(super) fn text(&mut self) -> Result<String, FrameError> {
+    pub(crate) fn text(&mut self) -> Result<String, FrameError> {
         let length = self.u8()?;
         let bytes = self.take(length.into())?;
         let text = std::str::from_utf8(&bytes).map_err(|_| FrameError::Content("not UTF-8"))?;
         Ok(text.to_owned())
     }
 
-    fn server(&mut self) -> Result<ServerName, FrameError> {
+    pub(crate) fn server(&mut self) -> Result<ServerName, FrameError> {
         server(&self.text()?)
     }
 
-    fn epoch(&mut self) -> Result<Epoch, FrameError> {
+    pub(crate) fn epoch(&mut self) -> Result<Epoch, FrameError> {
         Ok(Epoch {
             counter: self.u32()?,
             random: self.u64()?,
@@ -570,7 +586,7 @@ impl Body {
         Ok(positions)
     }
 
-    pub(super) fn batch(&mut self) -> Result<Batch, FrameError> {
+    pub(crate) fn batch(&mut self) -> Result<Batch, FrameError> {
         let server = self.server()?;
         let epoch = self.epoch()?;
         let first = self.u64()?;

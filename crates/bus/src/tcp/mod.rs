@@ -5,15 +5,15 @@
 //! that the hub opens again as it takes them, deliveries by the reader's credit, reads by their
 //! number. Both sides have proven that they hold the fleet's key.
 
-mod asking;
+pub(crate) mod asking;
 mod client;
-mod client_link;
+pub(crate) mod client_link;
 mod following;
-mod frame;
-mod handshake;
+pub(crate) mod frame;
+pub(crate) mod handshake;
 mod hub_link;
 mod listener;
-mod message;
+pub(crate) mod message;
 mod outbox;
 mod publisher;
 mod remote;
