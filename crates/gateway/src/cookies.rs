@@ -1,9 +1,9 @@
-//! The gateway's cookies: `sv0` to `sv15` hold session tokens ([`crate::slots`]), `svc` the client
-//! id. They are taken out of what the servers behind get to see.
+//! The gateway's cookies: `sv` and a name of six characters holds a session token
+//! ([`crate::jar`]), `svc` the client id. They are taken out of what the servers behind get to see.
 //!
 //! Pure.
 
-use crate::slots::SLOTS;
+use crate::jar::Name;
 
 /// The client id's cookie.
 pub const CLIENT: &str = "svc";
@@ -14,8 +14,8 @@ const CLIENT_AGE: u32 = 400 * 24 * 3600;
 /// The gateway's cookies in a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ours<'a> {
-    /// Slots and their values, in the order they came.
-    pub slots: smallvec::SmallVec<[(u8, &'a [u8]); 4]>,
+    /// Names and values of those with session tokens, in the order they came.
+    pub tokens: smallvec::SmallVec<[(Name, &'a [u8]); 4]>,
     /// The client id's value.
     pub client: Option<&'a [u8]>,
 }
@@ -25,8 +25,8 @@ impl<'a> Ours<'a> {
     pub fn read(fields: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut ours = Self::default();
         for (name, value) in fields.into_iter().flat_map(pairs) {
-            if let Some(slot) = slot_of(name) {
-                ours.slots.push((slot, value));
+            if let Some(name) = name_of(name) {
+                ours.tokens.push((name, value));
             } else if name == CLIENT.as_bytes() {
                 ours.client = Some(value);
             }
@@ -37,7 +37,7 @@ impl<'a> Ours<'a> {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty() && self.client.is_none()
+        self.tokens.is_empty() && self.client.is_none()
     }
 }
 
@@ -48,7 +48,7 @@ pub fn without_ours(field: &[u8]) -> Option<Vec<u8>> {
     for part in field.split(|&b| b == b';').map(<[u8]>::trim_ascii) {
         let name = part.split(|&b| b == b'=').next().unwrap_or_default();
         let name = name.trim_ascii();
-        if part.is_empty() || slot_of(name).is_some() || name == CLIENT.as_bytes() {
+        if part.is_empty() || name_of(name).is_some() || name == CLIENT.as_bytes() {
             continue;
         }
         if !rest.is_empty() {
@@ -59,16 +59,16 @@ pub fn without_ours(field: &[u8]) -> Option<Vec<u8>> {
     (!rest.is_empty()).then_some(rest)
 }
 
-/// The `Set-Cookie` value that puts a token into a slot.
+/// The `Set-Cookie` value that puts a token into the jar.
 #[must_use]
-pub fn set_slot(slot: u8, token: &str, secure: bool) -> String {
-    format!("sv{slot}={token}{}", attributes(secure))
+pub fn set_token(name: Name, token: &str, secure: bool) -> String {
+    format!("sv{name}={token}{}", attributes(secure))
 }
 
-/// The `Set-Cookie` value that empties a slot.
+/// The `Set-Cookie` value that takes a token out of the jar.
 #[must_use]
-pub fn clear_slot(slot: u8, secure: bool) -> String {
-    format!("sv{slot}=; Max-Age=0{}", attributes(secure))
+pub fn clear_token(name: Name, secure: bool) -> String {
+    format!("sv{name}=; Max-Age=0{}", attributes(secure))
 }
 
 /// The `Set-Cookie` value of a client id.
@@ -100,14 +100,9 @@ fn pairs(field: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// The slot that a cookie of this name is: `sv0` to `sv15`, without leading zeros.
-fn slot_of(name: &[u8]) -> Option<u8> {
-    let number = match name.strip_prefix(b"sv")? {
-        [ones @ b'0'..=b'9'] => ones - b'0',
-        [b'1', ones @ b'0'..=b'5'] => 10 + ones - b'0',
-        _ => return None,
-    };
-    (usize::from(number) < SLOTS).then_some(number)
+/// The name of a session token's cookie: `sv` and six base64 characters.
+fn name_of(cookie: &[u8]) -> Option<Name> {
+    Name::read(cookie.strip_prefix(b"sv")?)
 }
 
 #[cfg(test)]
@@ -116,35 +111,41 @@ mod tests {
 
     #[test]
     fn our_cookies_are_found_and_taken_out() {
-        let field: &[u8] = b"a=b; sv0=t0;sv15=\"t15\"; sv16=x; sv01=y; sv=z; svc=me; c=d=e";
+        let field: &[u8] =
+            b"a=b; svAb-_09=t0;svzzzzzz=\"t15\"; svAb-_0=x; svAb-_091=y; sv=z; svA.b_09=w; svc=me; c=d=e";
         let ours = Ours::read([field]);
-        let tokens: [(u8, &[u8]); 2] = [(0, b"t0"), (15, b"t15")];
-        assert_eq!(ours.slots.as_slice(), tokens);
+        let name = |text: &str| Name::read(text.as_bytes()).unwrap();
+        let tokens: [(Name, &[u8]); 2] = [(name("Ab-_09"), b"t0"), (name("zzzzzz"), b"t15")];
+        assert_eq!(ours.tokens.as_slice(), tokens);
         assert_eq!(ours.client, Some(&b"me"[..]));
         let rest = without_ours(field).unwrap();
-        assert_eq!(rest, b"a=b; sv16=x; sv01=y; sv=z; c=d=e");
-        assert_eq!(without_ours(b"sv3=x; svc=y"), None);
+        assert_eq!(
+            rest,
+            b"a=b; svAb-_0=x; svAb-_091=y; sv=z; svA.b_09=w; c=d=e"
+        );
+        assert_eq!(without_ours(b"sv333333=x; svc=y"), None);
         assert_eq!(without_ours(b" ; "), None);
         assert_eq!(without_ours(b"bare; x=1"), Some(b"bare; x=1".to_vec()));
     }
 
     #[test]
     fn several_fields_are_read_as_one() {
-        let ours = Ours::read([&b"sv1=a"[..], b"sv1=b; sv2=c"]);
-        let slots: Vec<u8> = ours.slots.iter().map(|(slot, _)| *slot).collect();
-        assert_eq!(slots, [1, 1, 2]);
+        let ours = Ours::read([&b"sv000001=a"[..], b"sv000001=b; sv000002=c"]);
+        let values: Vec<&[u8]> = ours.tokens.iter().map(|(_, value)| *value).collect();
+        assert_eq!(values, [b"a", b"b", b"c"]);
         assert!(Ours::read([&b"x=y"[..]]).is_empty());
     }
 
     #[test]
     fn cookies_are_for_the_whole_site_and_hidden_from_scripts() {
+        let name = Name::read(b"AZ-_09").unwrap();
         assert_eq!(
-            set_slot(3, "t", false),
-            "sv3=t; Path=/; HttpOnly; SameSite=Lax"
+            set_token(name, "t", false),
+            "svAZ-_09=t; Path=/; HttpOnly; SameSite=Lax"
         );
         assert_eq!(
-            clear_slot(15, true),
-            "sv15=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax; Secure"
+            clear_token(name, true),
+            "svAZ-_09=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax; Secure"
         );
         assert!(set_client("c", false).starts_with("svc=c; Max-Age=34560000; Path=/"));
     }

@@ -3,23 +3,23 @@
 //! It takes every request (B1), gives it a session and a client where it has none (A3, A4), makes
 //! it the root of a call tree, picks the server that handles it (B4) and brings the answer back.
 //! It keeps no bodies and orders nothing: the session's order is advanced by the server it picks.
-//! Only the gateway speaks cookies ([`cookies`], [`slots`]).
+//! Only the gateway speaks cookies ([`cookies`], [`jar`]).
 //!
 //! Every path belongs to the users; the gateway's own state is told by [`RunningGateway`].
 //!
-//! Requirements: A3, A4, A9 (cookie slots), B1, B4.
+//! Requirements: A3, A4, A9 (cookies), B1, B4.
 
 pub mod cookies;
 mod forward;
 mod gateway;
 mod health;
+pub mod jar;
 mod load;
 mod log_server;
 mod metrics;
 mod options;
 mod policy;
 mod probe;
-pub mod slots;
 mod upstream;
 
 pub use gateway::{Gateway, GatewayError, GatewayMetrics, RunningGateway};

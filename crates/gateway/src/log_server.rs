@@ -1,7 +1,7 @@
 //! The log server: it opens a session for a client that has none, and is the only part that
 //! speaks cookies (A3, A4, A9).
 //!
-//! *In.* Tokens come in `selvedge-session` fields (programs) and in cookie slots (browsers). Each
+//! *In.* Tokens come in `selvedge-session` fields (programs) and in cookies (browsers). Each
 //! is checked by itself, the valid ones of one session are united, of several sessions the one
 //! with the greatest ordering id wins; with none valid the request gets a fresh session, and why
 //! is counted. What goes on to the server is one `selvedge-session` with all heads and one
@@ -9,10 +9,8 @@
 //!
 //! *Out.* The answer's token goes back the way the client's came. A request with a
 //! `selvedge-session` or `selvedge-client` field is a program's: it gets fields and no cookies.
-//! One with our cookies is a browser's: it gets cookies, in the slot that was reserved for it
-//! ([`crate::slots`]). One with neither may be either: it gets both.
+//! One with our cookies is a browser's: it gets cookies ([`crate::jar`]). One with neither may be either: it gets both.
 
-use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use selvedge_entry::Text;
@@ -23,9 +21,9 @@ use selvedge_relay::{Fields, is};
 use smallvec::SmallVec;
 
 use crate::cookies::{self, Ours};
+use crate::jar::{Carried, Jars, Name, fingerprint};
 use crate::metrics::Metrics;
 use crate::options::CookieOptions;
-use crate::slots::{Carried, SLOTS, SlotTable, Ticket};
 
 /// Opens sessions and hands their tokens out.
 pub(crate) struct LogServer {
@@ -33,7 +31,7 @@ pub(crate) struct LogServer {
     metrics: Arc<Metrics>,
     options: CookieOptions,
     /// Sharded by session, so that requests seldom wait for each other.
-    slots: [Mutex<SlotTable<SessionId>>; SHARDS],
+    jars: [Mutex<Jars<SessionId>>; SHARDS],
 }
 
 const SHARDS: usize = 8;
@@ -49,10 +47,8 @@ pub(crate) struct Visit {
     fresh: bool,
     client_fresh: bool,
     way: Way,
-    /// Slots that hold nothing of this session.
-    stale: SmallVec<[u8; 4]>,
-    /// Of a browser that goes on with its session.
-    ticket: Option<Ticket>,
+    /// A browser's cookies with session tokens.
+    carried: Carried,
     /// Why tokens were refused.
     pub(crate) flags: Vec<Text>,
 }
@@ -73,7 +69,7 @@ impl LogServer {
             node,
             metrics,
             options,
-            slots: std::array::from_fn(|_| Mutex::new(SlotTable::new(sessions_max))),
+            jars: std::array::from_fn(|_| Mutex::new(Jars::new(sessions_max))),
         }
     }
 
@@ -93,7 +89,7 @@ impl LogServer {
         let values = headers
             .iter()
             .copied()
-            .chain(ours.slots.iter().map(|(_, token)| *token));
+            .chain(ours.tokens.iter().map(|(_, token)| *token));
         let union = SessionToken::unite(values.clone(), self.node.keys());
         let flags = self.node.count_refused(&union);
         let fresh = union.token.is_none();
@@ -132,17 +128,12 @@ impl LogServer {
             (client, client.sign(self.node.keys()))
         });
 
-        let carried: Carried = ours
-            .slots
-            .iter()
-            .map(|&(slot, token)| (slot, fingerprint(token)))
-            .collect();
-        let ticket =
-            (way == Way::Cookies && !fresh).then(|| self.slots(session).begin(session, &carried));
-        let stale = match ticket {
-            Some(_) => SmallVec::new(),
-            None => carried.iter().map(|&(slot, _)| slot).collect(),
-        };
+        let mut carried = Carried::new();
+        if way == Way::Cookies && !ours.tokens.is_empty() {
+            let tokens = ours.tokens.iter();
+            carried.extend(tokens.map(|&(name, token)| (name, fingerprint(token))));
+            self.jars(session).came(session, &carried);
+        }
         Visit {
             log_server: Arc::clone(self),
             session,
@@ -152,15 +143,14 @@ impl LogServer {
             fresh,
             client_fresh,
             way,
-            stale,
-            ticket,
+            carried,
             flags,
         }
     }
 
-    fn slots(&self, session: SessionId) -> MutexGuard<'_, SlotTable<SessionId>> {
+    fn jars(&self, session: SessionId) -> MutexGuard<'_, Jars<SessionId>> {
         let shard = usize::from(session.as_bytes()[0]) % SHARDS;
-        self.slots[shard]
+        self.jars[shard]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -198,14 +188,13 @@ impl Visit {
             let text = str::from_utf8(value.trim_ascii()).ok()?;
             (token.session == self.session).then(|| text.to_owned())
         });
-        let was_moved = moved.is_some();
         fields.retain(|name, _| !is_identifying(name));
         if let Some(token) = moved.or_else(|| self.fresh.then(|| std::mem::take(&mut self.token))) {
             if self.way != Way::Cookies {
                 fields.append(carrier::SESSION, &token);
             }
             if self.way != Way::Fields {
-                self.set_slots(&token, was_moved, fields);
+                self.set_cookies(&token, fields);
             }
         }
         if self.client_fresh {
@@ -220,34 +209,19 @@ impl Visit {
         }
     }
 
-    fn set_slots(&mut self, token: &str, moved: bool, fields: &mut Fields) {
+    fn set_cookies(&self, token: &str, fields: &mut Fields) {
         let secure = self.log_server.options.secure;
-        let (slot, clear) = match self.ticket.take() {
-            Some(ticket) if moved => {
-                let mut slots = self.log_server.slots(self.session);
-                let clear = slots.answered(self.session, &ticket, fingerprint(token.as_bytes()));
-                (ticket.slot, clear)
-            }
-            Some(ticket) => {
-                self.ticket = Some(ticket);
-                return;
-            }
-            // Nobody but this answer knows a fresh session: its first slot is free.
-            None => (0, std::mem::take(&mut self.stale)),
-        };
-        fields.append("set-cookie", cookies::set_slot(slot, token, secure));
-        for other in clear.into_iter().filter(|&other| other != slot) {
-            fields.append("set-cookie", cookies::clear_slot(other, secure));
+        if self.carried.is_empty() {
+            let cookie = cookies::set_token(Name::of(token), token, secure);
+            fields.append("set-cookie", cookie);
+            return;
         }
-    }
-}
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.log_server
-                .slots(self.session)
-                .abandoned(self.session, &ticket);
+        let mut jars = self.log_server.jars(self.session);
+        let change = jars.answered(self.session, &self.carried, token);
+        drop(jars);
+        fields.append("set-cookie", cookies::set_token(change.set, token, secure));
+        for name in change.clear {
+            fields.append("set-cookie", cookies::clear_token(name, secure));
         }
     }
 }
@@ -295,11 +269,3 @@ fn reason(union: &Union) -> &'static str {
         Some(TokenError::Forged) => "forged",
     }
 }
-
-fn fingerprint(token: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(token);
-    hasher.finish()
-}
-
-const _: () = assert!(SLOTS <= 16, "cookie names sv0 to sv15");

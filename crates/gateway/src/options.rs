@@ -119,8 +119,7 @@ impl UpstreamOptions {
 pub struct CookieOptions {
     /// Sent over TLS only; set it where a TLS terminator stands before the gateway.
     pub secure: bool,
-    /// Browser sessions whose slots are remembered; of a forgotten one concurrent requests may be
-    /// shown as unproven.
+    /// Browser sessions whose cookies are counted, so that they stay few.
     pub sessions_max: usize,
 }
 

@@ -374,7 +374,6 @@ fn compare(
     lossy: bool,
     counts: &mut Counts,
 ) {
-    let jar = book.visits[number].jar;
     let parts: Vec<Option<(Tag, Part)>> = line
         .actions()
         .iter()
@@ -414,9 +413,8 @@ fn compare(
             if told == Relation::Unproven {
                 let ordered = expected != Relation::Concurrent;
                 let torn = !whole.contains(&part_a.0) || !whole.contains(&part_b.0);
-                counts.unproven_jars += u64::from(ordered && jar);
-                counts.unproven_lossy += u64::from(ordered && !jar && (lossy || torn));
-                if jar || lossy || torn || !ordered {
+                counts.unproven_lossy += u64::from(ordered && (lossy || torn));
+                if lossy || torn || !ordered {
                     continue;
                 }
             }
@@ -429,7 +427,7 @@ fn compare(
             };
             world.trace.violation(format!(
                 "visit {number}{}: the timeline calls {} {told:?} {}, the client knows {expected:?}",
-                if jar { " (jar)" } else { "" },
+                if book.visits[number].jar { " (browser)" } else { "" },
                 name(a),
                 name(b)
             ));

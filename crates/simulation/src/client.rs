@@ -1,9 +1,9 @@
-//! Viewers: programs that hold their tokens, and browsers behind a gateway's cookie slots.
+//! Viewers: programs that hold their tokens, and browsers with the gateways' cookies.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use selvedge_gateway::slots::Ticket;
+use selvedge_gateway::jar::{Carried, Name, fingerprint};
 use selvedge_identity::{HEADS_MAX, SessionId, SessionToken};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -22,9 +22,9 @@ struct Holds {
     visit: usize,
     session: SessionId,
     jar: bool,
-    /// A program's tokens; the slots of a browser.
+    /// A program's tokens; the cookies of a browser.
     tokens: Vec<String>,
-    slots: BTreeMap<u8, String>,
+    cookies: BTreeMap<Name, String>,
 }
 
 type Client = Arc<Mutex<Holds>>;
@@ -67,7 +67,7 @@ fn begin(world: &World, visit: usize) -> Client {
         session,
         jar,
         tokens: vec![token],
-        slots: BTreeMap::new(),
+        cookies: BTreeMap::new(),
     }))
 }
 
@@ -182,29 +182,23 @@ fn note_heads(world: &World, visit: usize, tokens: &[String]) {
 }
 
 async fn visit_as_browser(world: &Arc<World>, client: &Client, random: &mut Random) -> bool {
-    let (visit, session, slots, first, tag) = {
+    let (visit, session, cookies, first, tag) = {
         let client = lock(client);
         let (tag, _) = send(world, &client, None);
-        let first = client.tokens.clone();
-        (
-            client.visit,
-            client.session,
-            client.slots.clone(),
-            first,
-            tag,
-        )
+        let (cookies, first) = (client.cookies.clone(), client.tokens.clone());
+        (client.visit, client.session, cookies, first, tag)
     };
     sleep(random.ms(0, world.front.latency_ms)).await;
-    // The gateway: a slot is reserved for the answer.
-    let carried: Vec<(u8, u64)> = slots
+    // The gateway.
+    let gateway = &world.gateways[random.index(world.gateways.len())];
+    let carried: Carried = cookies
         .iter()
-        .map(|(slot, token)| (*slot, fingerprint(token)))
+        .map(|(name, token)| (*name, fingerprint(token.as_bytes())))
         .collect();
-    let ticket: Option<Ticket> =
-        (!carried.is_empty()).then(|| lock(&world.slots).begin(session, &carried));
-    let tokens: Vec<String> = match slots.is_empty() {
+    lock(gateway).came(session, &carried);
+    let tokens: Vec<String> = match cookies.is_empty() {
         true => first,
-        false => slots.into_values().collect(),
+        false => cookies.into_values().collect(),
     };
     note_heads(world, visit, &tokens);
     let at = random.index(world.servers.len());
@@ -215,39 +209,18 @@ async fn visit_as_browser(world: &Arc<World>, client: &Client, random: &mut Rand
         carried: None,
     };
     let Some(Some(token)) = call(world, at, request, random).await else {
-        if let Some(ticket) = ticket {
-            lock(&world.slots).abandoned(session, &ticket);
-        }
         return false;
     };
-    let (slot, clear) = match &ticket {
-        None => (0, Vec::new()),
-        Some(ticket) => {
-            let clear = lock(&world.slots).answered(session, ticket, fingerprint(&token));
-            (
-                ticket.slot,
-                clear
-                    .into_iter()
-                    .filter(|other| *other != ticket.slot)
-                    .collect(),
-            )
-        }
-    };
+    let change = lock(gateway).answered(session, &carried, &token);
     if random.per_mille(world.front.loss) {
         return false;
     }
     sleep(random.ms(0, world.front.latency_ms)).await;
     let mut client = lock(client);
     receive(world, visit, tag);
-    client.slots.insert(slot, token);
-    for other in clear {
-        client.slots.remove(&other);
+    client.cookies.insert(change.set, token);
+    for name in change.clear {
+        client.cookies.remove(&name);
     }
     true
-}
-
-fn fingerprint(token: &str) -> u64 {
-    token.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use selvedge_gateway::slots::SlotTable;
+use selvedge_gateway::jar::Jars;
 use selvedge_journal::testing::Crash;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -27,7 +27,7 @@ enum Fault {
     FailDisk,
     FillDisk,
     StallDisk,
-    ForgetSlots,
+    ForgetJars,
 }
 
 const ALL: [Fault; 13] = [
@@ -43,7 +43,7 @@ const ALL: [Fault; 13] = [
     Fault::FailDisk,
     Fault::FillDisk,
     Fault::StallDisk,
-    Fault::ForgetSlots,
+    Fault::ForgetJars,
 ];
 
 /// Makes things go wrong until the visits are over; then waits until what it began has ended.
@@ -156,7 +156,10 @@ async fn strike(world: Arc<World>, kind: Fault, mut random: Random) {
         Fault::StallDisk => {
             *lock(&server.stalled_until) = Some(Instant::now() + long);
         }
-        Fault::ForgetSlots => *lock(&world.slots) = SlotTable::new(64),
+        Fault::ForgetJars => {
+            let gateway = &world.gateways[random.index(world.gateways.len())];
+            *lock(gateway) = Jars::new(64);
+        }
     }
 }
 

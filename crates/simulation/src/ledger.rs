@@ -28,7 +28,7 @@ pub(crate) struct Book {
 #[derive(Clone, Debug)]
 pub(crate) struct Visit {
     pub(crate) session: SessionId,
-    /// Its heads can be lost: a browser's.
+    /// A browser's.
     pub(crate) jar: bool,
     /// A head was lost in a way that the fabric allows: a volatile entry, too many heads.
     pub(crate) lossy: bool,

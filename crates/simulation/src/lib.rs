@@ -12,7 +12,7 @@
 //! same run, event by event: a hash over all of them says so.
 //!
 //! **Limits.** No HTTP and no gateway process: requests reach the nodes as calls, the gateway's
-//! part is its slot table. Interleavings are those of tasks, not of instructions of several cores.
+//! part is what it knows of cookie jars. Interleavings are those of tasks, not of instructions of several cores.
 //! See `docs/guide/simulation.md`.
 
 mod check;

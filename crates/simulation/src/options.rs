@@ -65,11 +65,9 @@ pub struct Counts {
     pub volatile: u64,
     /// Pairs of actions compared with the model.
     pub pairs: u64,
-    /// Ordered pairs of programs' actions that the timeline calls unproven, because something they
+    /// Ordered pairs of actions that the timeline calls unproven, because something they
     /// hang on was in memory only, or died unanswered with its server. (Any other is a violation.)
     pub unproven_lossy: u64,
-    /// The same of cookie-jar clients, whose heads can be lost.
-    pub unproven_jars: u64,
     /// Heads that a server did not hold when it took the request.
     pub unheld: u64,
     /// Milliseconds of the fleet's time.
@@ -85,7 +83,6 @@ impl std::ops::AddAssign for Counts {
         self.volatile += other.volatile;
         self.pairs += other.pairs;
         self.unproven_lossy += other.unproven_lossy;
-        self.unproven_jars += other.unproven_jars;
         self.unheld += other.unheld;
         self.virtual_ms += other.virtual_ms;
     }

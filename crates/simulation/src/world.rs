@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use selvedge_bus::{Hub, HubOptions, LinkOptions};
-use selvedge_gateway::slots::SlotTable;
+use selvedge_gateway::jar::Jars;
 use selvedge_identity::{KeyRing, SessionId};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
@@ -41,7 +41,8 @@ pub(crate) struct World {
     pub(crate) hub_upset: Mutex<Option<Instant>>,
     pub(crate) servers: Vec<Server>,
     pub(crate) witness: Witness,
-    pub(crate) slots: Mutex<SlotTable<SessionId>>,
+    /// Of two gateways before every browser.
+    pub(crate) gateways: [Mutex<Jars<SessionId>>; 2],
     pub(crate) ledger: Ledger,
     pub(crate) visits_over: Notify,
 }
@@ -87,7 +88,7 @@ impl World {
             hub_upset: Mutex::default(),
             servers,
             witness: Witness::default(),
-            slots: Mutex::new(SlotTable::new(64)),
+            gateways: std::array::from_fn(|_| Mutex::new(Jars::new(64))),
             ledger: Ledger::default(),
             visits_over: Notify::new(),
         }

@@ -77,3 +77,13 @@ fn a_delivery_lost_between_network_and_memory_is_found() {
 fn a_token_dropped_by_the_gateway_is_found() {
     assert!(seeds_until_found(Plant::DroppedToken).is_some());
 }
+
+/// A gateway forgot a session while two of its requests were in flight: an answer overwrote a
+/// cookie that another had just set, and a later action read as concurrent to one that its client
+/// had seen. No cookie's name is used twice since.
+#[test]
+fn a_gateway_that_forgets_loses_no_head() {
+    let outcome = simulate(217_219_556, Options::default());
+    assert_eq!(outcome.violations, Vec::<String>::new());
+    assert!(outcome.counts.pairs > 1000, "{:?}", outcome.counts);
+}

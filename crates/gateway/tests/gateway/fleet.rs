@@ -198,9 +198,9 @@ impl Jar {
         pairs.join("; ")
     }
 
-    pub(crate) fn slots(&self) -> Vec<(&str, &str)> {
-        let slots = self.0.iter().filter(|(name, _)| *name != "svc");
-        slots.map(|(n, v)| (n.as_str(), v.as_str())).collect()
+    pub(crate) fn tokens(&self) -> Vec<(&str, &str)> {
+        let tokens = self.0.iter().filter(|(name, _)| *name != "svc");
+        tokens.map(|(n, v)| (n.as_str(), v.as_str())).collect()
     }
 }
 

@@ -56,7 +56,8 @@ async fn a_browser_keeps_its_session_by_cookies_that_servers_never_see() {
     );
     let set = first.all("set-cookie");
     assert_eq!(set.len(), 2, "{set:?}");
-    assert!(set[0].starts_with("sv0="));
+    let name = &jar_name(set[0]);
+    assert_eq!(name.len(), 8, "sv and six characters: {set:?}");
     assert!(
         set[0].ends_with("; Path=/; HttpOnly; SameSite=Lax"),
         "{set:?}"
@@ -68,17 +69,21 @@ async fn a_browser_keeps_its_session_by_cookies_that_servers_never_see() {
     assert!(second.get("selvedge-session").is_none());
     assert!(second.get("selvedge-client").is_none());
     let set = second.all("set-cookie");
-    assert_eq!(set.len(), 1, "{set:?}");
-    assert!(set[0].starts_with("sv0="), "one slot is enough: {set:?}");
+    assert_eq!(set.len(), 2, "{set:?}");
+    assert_ne!(jar_name(set[0]), *name, "no name is used twice");
+    assert!(
+        set[1].starts_with(&format!("{name}=; Max-Age=0")),
+        "what it followed is cleared: {set:?}"
+    );
     jar.take(&second);
     jar.take(&ask(gateway.local_addr(), "GET /", &[("Cookie", &jar.field())]).await);
-    assert_eq!(jar.slots().len(), 1);
-    let token = SessionToken::verify(jar.slots()[0].1.as_bytes(), &fleet.keys).unwrap();
+    assert_eq!(jar.tokens().len(), 1);
+    let token = SessionToken::verify(jar.tokens()[0].1.as_bytes(), &fleet.keys).unwrap();
     assert_eq!(token.heads[0].counter, 3);
     let seen = content.seen();
     assert!(
         seen.iter()
-            .all(|seen| !seen.contains("sv0") && !seen.contains("svc"))
+            .all(|seen| !seen.contains(name) && !seen.contains("svc"))
     );
     assert!(seen[1].contains("cookie: theme=dark\n"), "{}", seen[1]);
     assert!(!seen[2].to_lowercase().contains("cookie"), "{}", seen[2]);
@@ -87,7 +92,7 @@ async fn a_browser_keeps_its_session_by_cookies_that_servers_never_see() {
 }
 
 #[tokio::test]
-async fn several_heads_go_on_as_one_token_and_all_their_slots_are_cleared() {
+async fn several_heads_go_on_as_one_token_and_all_their_cookies_are_cleared() {
     let fleet = Fleet::new();
     let content = fleet.content("a").await;
     let (gateway, _) = fleet.gateway(&[&content], |_| ()).await;
@@ -99,7 +104,7 @@ async fn several_heads_go_on_as_one_token_and_all_their_slots_are_cleared() {
     let right = ask(gateway.local_addr(), "GET /right", &[("Cookie", &cookies)]).await;
     jar.take(&left);
     jar.take(&right);
-    assert_eq!(jar.slots().len(), 2, "both heads are kept side by side");
+    assert_eq!(jar.tokens().len(), 2, "both heads are kept side by side");
     jar.take(
         &ask(
             gateway.local_addr(),
@@ -108,7 +113,7 @@ async fn several_heads_go_on_as_one_token_and_all_their_slots_are_cleared() {
         )
         .await,
     );
-    assert_eq!(jar.slots().len(), 1, "one head follows both");
+    assert_eq!(jar.tokens().len(), 1, "one head follows both");
     let seen = content.seen().pop().unwrap();
     let lines: Vec<_> = seen
         .lines()
@@ -151,15 +156,16 @@ async fn what_does_not_hold_opens_a_fresh_session_and_is_counted() {
     let damaged = ask(
         gateway.local_addr(),
         "GET /",
-        &[("Cookie", "sv3=garbage; svc=x")],
+        &[("Cookie", "sv333333=garbage; svc=x")],
     )
     .await;
     let set = damaged.all("set-cookie");
     assert!(
-        set.iter().any(|set| set.starts_with("sv3=; Max-Age=0")),
+        set.iter()
+            .any(|set| set.starts_with("sv333333=; Max-Age=0")),
         "{set:?}"
     );
-    assert!(set.iter().any(|set| set.starts_with("sv0=")), "{set:?}");
+    assert_eq!(set.len(), 3, "a fresh session: {set:?}");
     assert!(set.iter().any(|set| set.starts_with("svc=")), "{set:?}");
     let long = "x".repeat(9000);
     ask(
@@ -270,7 +276,7 @@ async fn a_browser_with_eight_requests_at_once_loses_no_head() {
             for i in 0..40 {
                 let field = {
                     let jar = jar.lock().unwrap();
-                    let tokens = jar.slots().into_iter().map(|(_, token)| token.to_owned());
+                    let tokens = jar.tokens().into_iter().map(|(_, token)| token.to_owned());
                     carried.lock().unwrap().extend(tokens);
                     jar.field()
                 };
@@ -279,11 +285,11 @@ async fn a_browser_with_eight_requests_at_once_loses_no_head() {
                 let mut jar = jar.lock().unwrap();
                 let before = jar.clone();
                 jar.take(&answer);
-                let after = jar.slots();
+                let after = jar.tokens();
                 let gone = before
-                    .slots()
+                    .tokens()
                     .into_iter()
-                    .filter(|slot| !after.contains(slot));
+                    .filter(|cookie| !after.contains(cookie));
                 let carried = carried.lock().unwrap();
                 let never = gone.filter(|(_, token)| !carried.contains(*token)).count();
                 lost.fetch_add(never, Relaxed);
@@ -299,8 +305,17 @@ async fn a_browser_with_eight_requests_at_once_loses_no_head() {
     };
     let joined = ask(address, "GET /last", &[("Cookie", &last)]).await;
     jar.lock().unwrap().take(&joined);
-    assert_eq!(jar.lock().unwrap().slots().len(), 1, "one head follows all");
+    assert_eq!(
+        jar.lock().unwrap().tokens().len(),
+        1,
+        "one head follows all"
+    );
     assert_eq!(lost.load(Relaxed), 0);
     let counts = gateway.metrics().counts();
     assert_eq!(counts.sessions_fresh.values().sum::<u64>(), 1);
+}
+
+/// The name of the cookie that a `Set-Cookie` field sets.
+fn jar_name(set: &str) -> String {
+    set.split('=').next().unwrap().to_owned()
 }

@@ -1,6 +1,6 @@
 //! Several tokens in one request become one.
 //!
-//! A browser sends every cookie slot it holds, a program may send a header line for each answer
+//! A browser sends every cookie it holds, a program may send a header line for each answer
 //! that it got side by side. Each token is checked by itself. The valid ones of one session are
 //! united; of several sessions the one with the greatest ordering id wins, so that the choice is
 //! the same in whatever order they come. Nothing is ever carried from one session to another.
@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::{SessionToken, TokenError, heads};
 use crate::{Head, KeyRing, OrderingId};
 
-/// The most tokens of one request that are looked at: four times the slots that a browser has.
+/// The most tokens of one request that are looked at: twice the cookies that a browser has.
 pub const TOKENS_MAX: usize = 64;
 
 /// The tokens of one request, united.

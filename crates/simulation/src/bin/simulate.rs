@@ -114,14 +114,13 @@ fn told(counts: &Counts) -> String {
         volatile,
         pairs,
         unproven_lossy,
-        unproven_jars,
         unheld,
         virtual_ms,
     } = counts;
     format!(
         "{requests} requests ({answers} answered), {faults} faults, {promises} promises \
-         ({volatile} volatile), {pairs} pairs compared (unproven: {unproven_lossy} of programs whose entries a crash took, \
-         {unproven_jars} of browsers), {unheld} heads not held, {:.1} s of the fleet's time",
+         ({volatile} volatile), {pairs} pairs compared (unproven: {unproven_lossy}, whose entries a crash took), \
+         {unheld} heads not held, {:.1} s of the fleet's time",
         *virtual_ms as f64 / 1000.0
     )
 }
