@@ -15,7 +15,7 @@ pub mod separate;
 pub mod soap;
 
 use crate::w3c::{FLAGS_KNOWN, StateText, TraceState, sv, trim};
-use crate::wire::{HeaderText, hex};
+use crate::wire::HeaderText;
 use crate::{
     IdentifierError, Interaction, Origin, RequestIdentifier, STACK_MAX, Shape, StackId,
     TraceParent, TraceStateError,
@@ -227,18 +227,20 @@ fn extract_by(
     read: impl Fn(&[u8], &mut RequestIdentifier) -> Result<bool, IdentifierError>,
 ) {
     out.flags = FLAGS_OF_ROOT;
-    let mut parent = headers
+    let traceparent = headers
         .traceparent
         .and_then(|value| TraceParent::read(trim(value)));
-    let by_traceparent = parent.is_some();
-    out.traceparent_fault = headers.traceparent.is_some() && !by_traceparent;
-    let mut before = None;
-    if !by_traceparent {
-        let wrapped = b3::read(b3, out);
-        (parent, before) = (wrapped.parent, wrapped.before);
-    }
+    out.traceparent_fault = headers.traceparent.is_some() && traceparent.is_none();
+    let wrapped;
+    let (parent, before) = match &traceparent {
+        Some((parent, _)) => (Some(parent), None),
+        None => {
+            wrapped = b3::read(b3, out);
+            (wrapped.parent.as_ref(), wrapped.before)
+        }
+    };
     if !continued {
-        out.link = parent;
+        out.link = parent.copied();
         out.b3 = None;
         out.identifier = None;
         return;
@@ -257,14 +259,11 @@ fn extract_by(
         }
     }
     // The specification: without a valid traceparent, tracestate is not looked at.
-    let state = headers.tracestate.filter(|_| by_traceparent);
-    let state = state.map(TraceState::parse);
-    out.tracestate_fault = state == Some(None);
-    let state = state.flatten().unwrap_or_default();
+    let state = traceparent.and_then(|(_, origin)| Some((headers.tracestate?, origin)));
 
     match (native, parent) {
-        (true, parent) => continue_native(out, parent, &state),
-        (false, Some(parent)) => continue_parent(out, &parent, before, &state, shape),
+        (true, parent) => continue_native(out, parent, state.map(|(list, _)| list)),
+        (false, Some(parent)) => continue_parent(out, parent, before, state, shape),
         (false, None) => {
             out.flags = out.b3.map_or(FLAGS_OF_ROOT, b3::Form::flags_of_root);
             out.identifier = None;
@@ -272,8 +271,16 @@ fn extract_by(
     }
 }
 
-/// The native identifier is there and whole.
-fn continue_native(out: &mut Extracted, parent: Option<TraceParent>, state: &TraceState<'_>) {
+/// Reads a `tracestate`, and notes whether it broke the grammar.
+fn read_state<'a>(out: &mut Extracted, list: &'a [u8]) -> TraceState<'a> {
+    let state = TraceState::parse(list);
+    out.tracestate_fault = state.is_none();
+    state.unwrap_or_default()
+}
+
+/// The native identifier is there and whole. `list`: the `tracestate`.
+fn continue_native(out: &mut Extracted, parent: Option<&TraceParent>, list: Option<&[u8]>) {
+    let state = list.map_or_else(TraceState::default, |list| read_state(out, list));
     let Some(native) = &out.identifier else {
         return;
     };
@@ -290,35 +297,37 @@ fn continue_native(out: &mut Extracted, parent: Option<TraceParent>, state: &Tra
     };
     if same.is_none() {
         out.disagree = parent.is_some();
-        out.link = parent;
+        out.link = parent.copied();
     }
 }
 
 /// Only Trace Context or B3 is there. `before`: the interaction before the parent's, which B3 may
-/// tell.
+/// tell. `state`: the `tracestate`, and the text of the parent's origin.
 fn continue_parent(
     out: &mut Extracted,
     parent: &TraceParent,
     before: Option<Interaction>,
-    state: &TraceState<'_>,
+    state: Option<(&[u8], &[u8; Origin::TEXT_LENGTH])>,
     shape: Shape,
 ) {
     out.flags = parent.flags;
     out.interaction = Some(parent.interaction);
-    out.tracestate = state.passed_on();
     let k = shape.k.clamp(1, STACK_MAX as u8);
-    if let Some(value) = state.sv {
-        let id = out.place(parent.origin, k);
-        match sv::read(value, &hex(parent.origin.as_bytes()), id) {
-            Ok(()) => {
-                let ignored_hop = !id.own().matches(&parent.interaction.into());
-                if ignored_hop {
-                    *id = id.advance(parent.interaction, shape);
-                }
-                out.ignored_hop = ignored_hop;
-                return;
+    if let Some((list, origin)) = state {
+        // Nearly always our member stands alone. Then the grammar needs no look: whatever is
+        // read as our member keeps to it.
+        if let Some(alone) = list.strip_prefix(b"sv=")
+            && sv::read(alone, origin, out.place(parent.origin, k)).is_ok()
+        {
+            return continue_sv(out, parent, shape);
+        }
+        let state = read_state(out, list);
+        out.tracestate = state.passed_on();
+        if let Some(value) = state.sv {
+            match sv::read(value, origin, out.place(parent.origin, k)) {
+                Ok(()) => return continue_sv(out, parent, shape),
+                Err(fault) => out.sv_fault = Some(fault),
             }
-            Err(fault) => out.sv_fault = Some(fault),
         }
     }
     let id = out.place(parent.origin, k);
@@ -327,6 +336,17 @@ fn continue_parent(
         id.stack.push(StackId::of(before, shape.width));
     }
     id.stack.push(StackId::of(parent.interaction, shape.width));
+}
+
+/// `out` has the identifier of an `sv` member that came beside `parent`.
+fn continue_sv(out: &mut Extracted, parent: &TraceParent, shape: Shape) {
+    let Some(id) = &mut out.identifier else {
+        return;
+    };
+    out.ignored_hop = !id.own().matches(&parent.interaction.into());
+    if out.ignored_hop {
+        *id = id.advance(parent.interaction, shape);
+    }
 }
 
 /// The header values of an outbound request.
@@ -393,7 +413,11 @@ pub fn inject_trace_context_to(
     flags: u8,
     tracestate: Option<&str>,
 ) {
-    let origin = hex(identifier.origin().as_bytes());
-    TraceParent::put(&mut out.traceparent, &origin, interaction, flags);
+    let parent = TraceParent {
+        origin: identifier.origin(),
+        interaction,
+        flags,
+    };
+    let origin = parent.put(&mut out.traceparent);
     out.tracestate.put(identifier, &origin, tracestate);
 }

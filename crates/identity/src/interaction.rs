@@ -71,10 +71,11 @@ impl StackId {
     #[must_use]
     #[inline]
     pub fn cut(self, width: u8) -> Self {
-        let width = self.width.min(width.max(1));
+        let width = width.clamp(1, 8);
         Self {
+            // Behind the known bytes there are zeros.
             bytes: masked(self.bytes, width),
-            width,
+            width: self.width.min(width),
         }
     }
 

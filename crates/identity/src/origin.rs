@@ -9,6 +9,9 @@ bytes_id! {
 }
 
 impl Origin {
+    /// Characters of its text.
+    pub(crate) const TEXT_LENGTH: usize = Self::LENGTH * 2;
+
     /// One to be overwritten.
     pub(crate) const PLACEHOLDER: Self = Self([1; 16]);
 

@@ -147,12 +147,11 @@ impl RequestIdentifier {
         let deeper = self.depth.saturating_add(shape.depth_increment);
         next.depth = deeper.min(DEPTH_MAX);
         let kept = self.stack.len().min(usize::from(next.k) - 1);
-        next.stack.extend(
-            self.stack[self.stack.len() - kept..]
-                .iter()
-                .map(|id| id.cut(shape.width)),
-        );
-        next.stack.push(StackId::of(own, shape.width));
+        for id in &self.stack[self.stack.len() - kept..] {
+            // It fits. (What panics where it does not, as `extend` does, costs more to prepare for.)
+            let _ = next.stack.try_push(id.cut(shape.width));
+        }
+        let _ = next.stack.try_push(StackId::of(own, shape.width));
     }
 
     /// The same at another depth, at most [`DEPTH_MAX`]: for depths that are no numbers of calls

@@ -2,7 +2,8 @@
 //!
 //! In texts it is its ids' bytes one after the other, in base64. Read and written from number to
 //! number where ids are short, as nearly always: bytes that were just written in pieces of one size
-//! and are read in another cost more than all the rest.
+//! and are read in another cost more than all the rest. And three at a time where they have four
+//! bytes, for then no bits are left over.
 
 use arrayvec::ArrayVec;
 
@@ -59,6 +60,14 @@ pub(crate) fn read(text: &[u8], width: u8, stack: &mut Stack) -> Option<()> {
     }
     let id_bits = 8 * u32::from(width);
     let mut reader = base64::Reader::new(text);
+    if width == 4 {
+        while let Some(numbers) = reader.next_numbers() {
+            for number in numbers {
+                let id = StackId::of_number(number.into(), 4);
+                stack.try_push(id).ok()?;
+            }
+        }
+    }
     let (mut bits, mut held) = (0_u64, 0);
     while let Some((more, count)) = reader.next() {
         bits = (bits << count) | u64::from(more);
@@ -75,8 +84,17 @@ pub(crate) fn read(text: &[u8], width: u8, stack: &mut Stack) -> Option<()> {
 /// Appends the base64 of the ids' bytes, each cut to at most `width`.
 #[inline]
 pub(crate) fn put<const N: usize>(out: &mut HeaderText<N>, ids: &[StackId], width: u8) {
+    let mut rest = ids;
+    while let Some((three, behind)) = rest.split_first_chunk::<3>()
+        && three.iter().all(|id| id.width().min(width) == 4)
+    {
+        out.put(&base64::of_numbers(
+            three.map(|id| (id.to_bits() >> 32) as u32),
+        ));
+        rest = behind;
+    }
     let mut writer = base64::Writer::default();
-    for id in ids {
+    for id in rest {
         let (bits, width) = (id.to_bits(), u32::from(id.width().min(width)));
         if width > 4 {
             writer.put(out, bits >> 32, 32);
@@ -86,4 +104,72 @@ pub(crate) fn put<const N: usize>(out: &mut HeaderText<N>, ids: &[StackId], widt
         }
     }
     writer.end(out);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What [`read`] must say, the plain way: all bytes first.
+    fn plainly(text: &[u8], width: u8) -> Option<Vec<StackId>> {
+        let mut bytes = [0; 256];
+        let length = base64::read(text, &mut bytes)?;
+        let ids = bytes[..length].chunks(width.into());
+        let whole = length > 0 && length.is_multiple_of(width.into()) && ids.len() <= STACK_MAX;
+        whole.then(|| ids.filter_map(StackId::new).collect())
+    }
+
+    fn read_stack(text: &[u8], width: u8) -> Option<Vec<StackId>> {
+        let mut stack = Stack::new();
+        read(text, width, &mut stack)?;
+        Some(stack.to_vec())
+    }
+
+    proptest! {
+        #[test]
+        fn ids_of_any_widths_are_written_as_their_bytes(
+            ids in prop::collection::vec(prop_oneof![
+                any::<[u8; 4]>().prop_map(|id| id.to_vec()),
+                prop::collection::vec(any::<u8>(), 1..=8),
+            ], 0..=STACK_MAX),
+            width in 1..=8_u8,
+        ) {
+            let cut = ids.iter().map(|id| &id[..id.len().min(width.into())]);
+            let mut expected = String::new();
+            base64::push(&mut expected, &cut.collect::<Vec<_>>().concat());
+            let ids: Vec<_> = ids.iter().filter_map(|id| StackId::new(id)).collect();
+            let mut out = HeaderText::<{ base64::encoded_length(BYTES_MAX) }>::new();
+            put(&mut out, &ids, width);
+            prop_assert_eq!(out.as_str(), expected);
+        }
+
+        #[test]
+        fn ids_of_any_width_are_read_as_their_bytes(
+            bytes in prop::collection::vec(any::<u8>(), 0..=BYTES_MAX + 4),
+            any_width in 1..=8_u8,
+            damage: (prop::sample::Index, u8),
+        ) {
+            let mut text = String::new();
+            base64::push(&mut text, &bytes);
+            let mut text = text.into_bytes();
+            for width in [4, any_width] {
+                prop_assert_eq!(read_stack(&text, width), plainly(&text, width));
+            }
+            if !text.is_empty() {
+                let at = damage.0.index(text.len());
+                text[at] = damage.1;
+                for width in [4, any_width] {
+                    prop_assert_eq!(read_stack(&text, width), plainly(&text, width));
+                }
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_as_its_bytes(text in "[A-Za-z0-9_=+-]{0,100}", width in 1..=8_u8) {
+            let text = text.as_bytes();
+            prop_assert_eq!(read_stack(text, width), plainly(text, width));
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod state;
 pub(crate) mod sv;
 
 pub use parent::{TraceParent, TraceParentError};
+pub(crate) use parent::{ids_text, read_ids};
 pub use state::{StateText, TraceState};
 pub use sv::TraceStateError;
 

@@ -9,7 +9,7 @@ pub(crate) mod varint;
 
 use thiserror::Error;
 
-pub(crate) use hex::{hex, hex_u64, parse_hex, parse_hex_u64, push_hex, unhex, unhex_pair};
+pub(crate) use hex::{hex, hex_u64, parse_hex, parse_hex_u64, unhex};
 pub use text::HeaderText;
 
 /// A text that is not the identifier it should be.

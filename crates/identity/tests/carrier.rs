@@ -326,6 +326,49 @@ proptest! {
         }
     }
 
+    /// Our member alone is read first as such, and the grammar of lists is only looked at where
+    /// that fails. Behind an empty member it is not alone: then it is the other way round.
+    #[test]
+    fn a_member_alone_says_what_it_says_in_a_list(
+        way in prop::collection::vec((any::<[u8; 8]>(), 1..=16_u8, 1..=8_u8), 1..20),
+        depth_increment in prop::sample::select(vec![1, 40, 1 << 20]),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        cut: prop::sample::Index,
+        cuts: bool,
+        behind in prop::option::of(prop_oneof![
+            "[ \\t,=]{1,4}", "[A-Za-z0-9_-]{1,200}", ",foo=1", "=", " ,bar@x=a b", "[ -~]{1,300}",
+        ]),
+        bridged: bool,
+    ) {
+        let (first, k, width) = way[0];
+        let shape = |k, width| Shape { k, width, depth_increment };
+        let mut own = Interaction::from_random(first);
+        let mut id = RequestIdentifier::root(Origin::new(9, [3; 10]), own, shape(k, width));
+        for (next, k, width) in &way[1..] {
+            own = Interaction::from_random(*next);
+            id = id.advance(own, shape(*k, *width));
+        }
+        let sent = if bridged { interaction(77) } else { own };
+        let parent = TraceParent { origin: id.origin(), interaction: sent, flags: 1 }.text();
+        let out = carrier::inject(&id, own, 1, None);
+        let mut state = out.tracestate.as_bytes().to_vec();
+        for (at, byte) in damage {
+            let at = at.index(state.len());
+            state[at] = byte;
+        }
+        if cuts {
+            state.truncate(cut.index(state.len()));
+        }
+        state.extend(behind.iter().flat_map(|text| text.bytes()));
+        let in_list = [b",", &state[..]].concat();
+        let read = |tracestate: &[u8]| extract(Headers {
+            request: None,
+            traceparent: Some(parent.as_bytes()),
+            tracestate: Some(tracestate),
+        });
+        prop_assert_eq!(read(&state), read(&in_list));
+    }
+
     /// Services of any shapes, each with our propagator, only Trace Context between them: the
     /// stack is the native one with all ids as narrow as the narrowest.
     #[test]

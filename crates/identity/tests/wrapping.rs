@@ -103,9 +103,9 @@ fn a_trace_id_of_64_bits_is_written_back_with_64() {
     let own = id("00000000000000a1");
     let next = inbound.advance(own, Shape::default());
     let out = b3::inject(&next, own, extracted.interaction, form);
-    assert_eq!(&out.trace_id, &TRACE[16..]);
+    assert_eq!(&*out.trace_id, &TRACE[16..]);
     let whole = format!("{}-00000000000000a1-0-{SPAN}", &TRACE[16..]);
-    assert_eq!(&out.single, &whole[..]);
+    assert_eq!(&*out.single, &whole[..]);
 
     let (wide, own) = called();
     let out = b3::inject(&wide, own, None, form);

@@ -9,11 +9,9 @@
 //! Read strictly, as nothing checks these values: where one of them is not of its form, all are
 //! refused. Drawn in `docs/formats/carriers.md`.
 
-use arrayvec::ArrayString;
-
 use super::{Extracted, FLAGS_OF_ROOT};
-use crate::w3c::trim;
-use crate::wire::{parse_hex, push_hex};
+use crate::w3c::{ids_text, read_ids, trim};
+use crate::wire::{HeaderText, hex};
 use crate::{Interaction, Origin, RequestIdentifier, TraceParent};
 
 /// All in one header.
@@ -242,11 +240,11 @@ fn context(
         });
     };
     form.short_origin = trace_id.len() == 16;
-    let interaction = Interaction::parse(span_id).ok()?;
+    let (origin, interaction) = read_padded(trace_id, span_id)?;
     let before = before.map(Interaction::parse).transpose().ok()?;
     Some(Context {
         parent: Some(TraceParent {
-            origin: origin(trace_id)?,
+            origin,
             interaction,
             flags: form.flags(),
         }),
@@ -256,25 +254,28 @@ fn context(
     })
 }
 
-/// A trace id of 128 bits, or of 64 with zeros before it.
-fn origin(text: &[u8]) -> Option<Origin> {
-    let mut bytes = [0; Origin::LENGTH];
-    let start = if text.len() == 16 { 8 } else { 0 };
-    parse_hex(text, &mut bytes[start..])?;
-    Origin::from_bytes(bytes)
+/// A trace id of 128 bits, or of 64 with zeros before it; and a span id.
+fn read_padded(trace_id: &[u8], span_id: &[u8]) -> Option<(Origin, Interaction)> {
+    let mut origin = [b'0'; Origin::TEXT_LENGTH];
+    match trace_id.len() {
+        16 => origin[16..].copy_from_slice(trace_id),
+        Origin::TEXT_LENGTH => origin.copy_from_slice(trace_id),
+        _ => return None,
+    }
+    read_ids(&origin, span_id.try_into().ok()?)
 }
 
 /// The B3 header values of an outbound request; write [`Self::single`] or the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Injected {
     /// `b3`.
-    pub single: ArrayString<68>,
+    pub single: HeaderText<68>,
     /// `x-b3-traceid`.
-    pub trace_id: ArrayString<32>,
+    pub trace_id: HeaderText<32>,
     /// `x-b3-spanid`.
-    pub span_id: ArrayString<16>,
+    pub span_id: HeaderText<16>,
     /// `x-b3-parentspanid`.
-    pub parent_span_id: Option<ArrayString<16>>,
+    pub parent_span_id: Option<HeaderText<16>>,
     /// `x-b3-sampled`; with debug only [`Self::flags`] is written.
     pub sampled: Option<&'static str>,
     /// `x-b3-flags`.
@@ -292,41 +293,35 @@ pub fn inject(
     before: Option<Interaction>,
     form: Form,
 ) -> Injected {
-    let origin = identifier.origin();
-    let trace_id = match origin.as_bytes() {
-        [0, 0, 0, 0, 0, 0, 0, 0, low @ ..] if form.short_origin => {
-            let mut short = ArrayString::new();
-            push_hex(&mut short, low);
-            short
-        }
-        _ => origin.text(),
+    let (origin, span_id) = ids_text(identifier.origin(), interaction);
+    let trace_id = match origin.split_last_chunk::<16>() {
+        Some((zeros, short)) if form.short_origin && zeros == [b'0'; 16] => &short[..],
+        _ => &origin,
     };
-    let span_id = interaction.text();
-    let parent_span_id = before.map(|before| before.text());
+    let parent_span_id = before.map(|before| hex::<8, 16>(before.as_bytes()));
     let (letter, sampled, flags) = match form.sampling {
         Sampling::Deferred => (None, None, None),
-        Sampling::Denied => (Some("0"), Some("0"), None),
-        Sampling::Accepted => (Some("1"), Some("1"), None),
-        Sampling::Debug => (Some("d"), None, Some("1")),
+        Sampling::Denied => (Some(b'0'), Some("0"), None),
+        Sampling::Accepted => (Some(b'1'), Some("1"), None),
+        Sampling::Debug => (Some(b'd'), None, Some("1")),
     };
-    let mut single = ArrayString::new();
-    single.push_str(&trace_id);
-    single.push('-');
-    single.push_str(&span_id);
+    let mut single = HeaderText::new();
+    single.put(trace_id);
+    single.put(b"-");
+    single.put(&span_id);
     if let Some(letter) = letter {
-        single.push('-');
-        single.push_str(letter);
+        single.put(&[b'-', letter]);
         // Only behind a decision: the form has no place for it elsewhere.
         if let Some(before) = &parent_span_id {
-            single.push('-');
-            single.push_str(before);
+            single.put(b"-");
+            single.put(before);
         }
     }
     Injected {
         single,
-        trace_id,
-        span_id,
-        parent_span_id,
+        trace_id: HeaderText::of(trace_id),
+        span_id: HeaderText::of(&span_id),
+        parent_span_id: parent_span_id.map(|before| HeaderText::of(&before)),
         sampled,
         flags,
     }

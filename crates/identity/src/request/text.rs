@@ -9,9 +9,6 @@ use crate::Origin;
 use crate::stack::{self, Stack, StackBytes};
 use crate::wire::{HeaderText, base64, check, hex, unhex, varint};
 
-/// The characters of an origin.
-const ORIGIN_LENGTH: usize = Origin::LENGTH * 2;
-
 pub(super) fn read(value: &[u8], id: &mut RequestIdentifier) -> Result<(), IdentifierError> {
     if value.len() > RequestIdentifier::TEXT_MAX {
         return Err(IdentifierError::Oversized);
@@ -50,7 +47,7 @@ fn read_fields(fields: &[u8], id: &mut RequestIdentifier) -> Option<()> {
     let (depth, digits) = varint::read_digits(rest)?;
     id.depth = depth;
     let rest = rest[digits..].strip_prefix(b".")?;
-    let (origin, rest) = rest.split_first_chunk::<ORIGIN_LENGTH>()?;
+    let (origin, rest) = rest.split_first_chunk::<{ Origin::TEXT_LENGTH }>()?;
     id.origin = Origin::from_bytes(unhex(origin)?)?;
     read_stack(widths, rest.strip_prefix(b".")?, &mut id.stack)?;
     (id.stack.len() <= usize::from(id.k) && depth <= DEPTH_MAX).then_some(())
@@ -108,7 +105,7 @@ pub(super) fn write(id: &RequestIdentifier, out: &mut HeaderText<{ RequestIdenti
     } else {
         put_widths_k_depth(id, out);
     }
-    out.put(&hex::<16, ORIGIN_LENGTH>(id.origin.as_bytes()));
+    out.put(&hex::<16, { Origin::TEXT_LENGTH }>(id.origin.as_bytes()));
     out.put(b".");
     stack::put(out, &id.stack, 8);
 

@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::FLAGS_KNOWN;
-use crate::wire::{HeaderText, hex, unhex, unhex_pair};
+use crate::wire::{HeaderText, hex, unhex};
 use crate::{Interaction, Origin};
 
 /// A `traceparent` header: origin, the interaction of this hop, flags.
@@ -35,18 +35,20 @@ impl TraceParent {
     /// # Errors
     /// See [`TraceParentError`].
     pub fn parse(value: &[u8]) -> Result<Self, TraceParentError> {
-        Self::read(value).ok_or(TraceParentError)
+        match Self::read(value) {
+            Some((parent, _)) => Ok(parent),
+            None => Err(TraceParentError),
+        }
     }
 
+    /// As [`Self::parse`], and the text of its origin, which is there already.
     #[inline]
-    pub(crate) fn read(value: &[u8]) -> Option<Self> {
+    pub(crate) fn read(value: &[u8]) -> Option<(Self, &[u8; Origin::TEXT_LENGTH])> {
         let (known, more) = value.split_first_chunk::<LENGTH>()?;
         if [known[2], known[35], known[52]] != *b"---" {
             return None;
         }
-        let [version, flags] = unhex_pair([known[0], known[1]])
-            .zip(unhex_pair([known[53], known[54]]))
-            .map(<[u8; 2]>::from)?;
+        let [version, flags] = unhex(&[known[0], known[1], known[53], known[54]])?;
         let whole = match version {
             0 => more.is_empty(),
             0xff => false,
@@ -55,37 +57,36 @@ impl TraceParent {
         if !whole {
             return None;
         }
-        Some(Self {
-            origin: Origin::from_bytes(unhex(known[3..35].first_chunk::<32>()?)?)?,
-            interaction: Interaction::from_bytes(unhex(known[36..52].first_chunk::<16>()?)?)?,
+        let text = known[3..35].first_chunk()?;
+        let (origin, interaction) = read_ids(text, known[36..52].first_chunk()?)?;
+        let parent = Self {
+            origin,
+            interaction,
             flags: flags & FLAGS_KNOWN,
-        })
+        };
+        Some((parent, text))
     }
 
     /// Its value in version 00, on the stack.
     #[must_use]
     pub fn text(&self) -> HeaderText<LENGTH> {
         let mut out = HeaderText::new();
-        let origin = hex(self.origin.as_bytes());
-        Self::put(&mut out, &origin, self.interaction, self.flags);
+        self.put(&mut out);
         out
     }
 
-    /// As [`Self::text`], in the place of another, of an origin that is text already.
+    /// As [`Self::text`], in the place of another; returns the text of the origin.
     #[inline]
-    pub(crate) fn put(
-        out: &mut HeaderText<LENGTH>,
-        origin: &[u8; 32],
-        interaction: Interaction,
-        flags: u8,
-    ) {
+    pub(crate) fn put(&self, out: &mut HeaderText<LENGTH>) -> [u8; Origin::TEXT_LENGTH] {
+        let (origin, interaction) = ids_text(self.origin, self.interaction);
         out.clear();
         out.put(b"00-");
-        out.put(origin);
+        out.put(&origin);
         out.put(b"-");
-        out.put(&hex::<8, 16>(interaction.as_bytes()));
+        out.put(&interaction);
         // Of the flags only the lowest two are ever sent.
-        out.put(&[b'-', b'0', b'0' + (flags & FLAGS_KNOWN)]);
+        out.put(&[b'-', b'0', b'0' + (self.flags & FLAGS_KNOWN)]);
+        origin
     }
 }
 
@@ -93,4 +94,39 @@ impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text())
     }
+}
+
+/// Bytes of both ids. They are read and written at once, which takes little longer than one alone.
+const IDS: usize = Origin::LENGTH + Interaction::LENGTH;
+
+/// Reads the texts of an origin and of an interaction.
+#[inline]
+pub(crate) fn read_ids(
+    origin: &[u8; Origin::TEXT_LENGTH],
+    interaction: &[u8; 16],
+) -> Option<(Origin, Interaction)> {
+    let mut text = [0; IDS * 2];
+    text[..origin.len()].copy_from_slice(origin);
+    text[origin.len()..].copy_from_slice(interaction);
+    let ids = unhex::<IDS, { IDS * 2 }>(&text)?;
+    Some((
+        Origin::from_bytes(*ids.first_chunk()?)?,
+        Interaction::from_bytes(*ids.last_chunk()?)?,
+    ))
+}
+
+/// The texts of both.
+#[inline]
+pub(crate) fn ids_text(
+    origin: Origin,
+    interaction: Interaction,
+) -> ([u8; Origin::TEXT_LENGTH], [u8; 16]) {
+    let mut ids = [0; IDS];
+    ids[..Origin::LENGTH].copy_from_slice(origin.as_bytes());
+    ids[Origin::LENGTH..].copy_from_slice(interaction.as_bytes());
+    let text = hex::<IDS, { IDS * 2 }>(&ids);
+    let mut texts = ([0; Origin::TEXT_LENGTH], [0; 16]);
+    texts.0.copy_from_slice(&text[..Origin::TEXT_LENGTH]);
+    texts.1.copy_from_slice(&text[Origin::TEXT_LENGTH..]);
+    texts
 }

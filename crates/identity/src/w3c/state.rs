@@ -11,8 +11,8 @@ use std::ops::Deref;
 use smallvec::SmallVec;
 
 use super::{sv, trim};
-use crate::RequestIdentifier;
 use crate::wire::HeaderText;
+use crate::{Origin, RequestIdentifier};
 
 /// The most members that a list may have; empty ones do not count.
 pub(crate) const MEMBERS_MAX: usize = 32;
@@ -134,7 +134,12 @@ impl StateText {
     /// Writes our member first, then those of the others that are passed on, in the place of what
     /// was here. `origin`: the identifier's, as text.
     #[inline]
-    pub(crate) fn put(&mut self, id: &RequestIdentifier, origin: &[u8; 32], others: Option<&str>) {
+    pub(crate) fn put(
+        &mut self,
+        id: &RequestIdentifier,
+        origin: &[u8; Origin::TEXT_LENGTH],
+        others: Option<&str>,
+    ) {
         self.own.clear();
         sv::put(&mut self.own, id, origin);
         self.all = others.and_then(|others| with_others(&self.own, others));

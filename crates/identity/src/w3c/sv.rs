@@ -28,19 +28,16 @@ pub enum TraceStateError {
 const VALUE_MAX: usize =
     2 + varint::DIGITS_MAX + base64::encoded_length(STACK_MAX * 8) + check::LENGTH;
 
-/// Characters of an origin.
-const ORIGIN_LENGTH: usize = Origin::LENGTH * 2;
-
 /// Characters of the longest member, with its key, and room for the origin while the check over
 /// both is taken.
-pub(crate) const MEMBER_MAX: usize = VALUE_MAX + 3 + ORIGIN_LENGTH;
+pub(crate) const MEMBER_MAX: usize = VALUE_MAX + 3 + Origin::TEXT_LENGTH;
 
 /// Reads the value of a member into `id`, which has the origin of the `traceparent` that it came
 /// with, and the least k that its sender may have: the member does not say it. The stack is empty.
-/// `origin`: that origin's text.
+/// `origin`: that origin's text. Whatever is read keeps to the grammar of `tracestate`, too.
 pub(crate) fn read(
     value: &[u8],
-    origin: &[u8; ORIGIN_LENGTH],
+    origin: &[u8; Origin::TEXT_LENGTH],
     id: &mut RequestIdentifier,
 ) -> Result<(), TraceStateError> {
     use TraceStateError::{Damaged, Malformed};
@@ -50,7 +47,11 @@ pub(crate) fn read(
     let (body, check) = value
         .split_last_chunk::<{ check::LENGTH }>()
         .ok_or(Malformed)?;
-    if *check != check::check_both(body, origin) {
+    // One piece is checked faster than two.
+    let mut checked = HeaderText::<{ VALUE_MAX + Origin::TEXT_LENGTH }>::new();
+    checked.put(body);
+    checked.put(origin);
+    if *check != check::check(checked.as_bytes()) {
         return Err(Damaged);
     }
     read_body(&body[1..], id).ok_or(Malformed)
@@ -69,13 +70,17 @@ fn read_body(body: &[u8], id: &mut RequestIdentifier) -> Option<()> {
 
 /// Writes the whole member of an identifier, `sv=` and all. `origin`: its origin's text.
 #[inline]
-pub(crate) fn put(out: &mut HeaderText<MEMBER_MAX>, id: &RequestIdentifier, origin: &[u8; 32]) {
+pub(crate) fn put(
+    out: &mut HeaderText<MEMBER_MAX>,
+    id: &RequestIdentifier,
+    origin: &[u8; Origin::TEXT_LENGTH],
+) {
     let width = id.stack().iter().map(StackId::width).min().unwrap_or(1);
     out.put(&[state::KEY[0], state::KEY[1], b'=', b'1', b'0' + width]);
     varint::put_digits(out, id.depth());
 
     stack::put(out, id.stack(), width);
-    // One piece is checked faster than two.
+    // In one piece again.
     let length = out.as_bytes().len();
     out.put(origin);
     let check = check::check(&out.as_bytes()[3..]);

@@ -63,13 +63,29 @@ const IN_GROUP: [[u32; 256]; 4] = {
     in_group
 };
 
+/// The four digits of a group as characters, each in its place of a number.
+const OF_GROUP: [[u32; 64]; 4] = {
+    let mut of_group = [[0; 64]; 4];
+    let mut digit = 0;
+    while digit < 64 {
+        let mut place = 0;
+        while place < 4 {
+            of_group[place][digit] = (ALPHABET[digit] as u32) << (8 * place);
+            place += 1;
+        }
+        digit += 1;
+    }
+    of_group
+};
+
 /// Above every group's 24 bits, so that one test after a loop finds a wrong byte anywhere in it.
 const WRONG: u32 = 1 << 24;
 
 /// The four characters of the lowest 24 bits.
 #[inline]
-fn quad(bits: u32) -> [u8; 4] {
-    [18, 12, 6, 0].map(|shift| digit((bits >> shift) as u8))
+pub(super) fn quad(bits: u32) -> [u8; 4] {
+    let [a, b, c, d] = [18, 12, 6, 0].map(|shift| (bits >> shift) as usize & 63);
+    (OF_GROUP[0][a] | OF_GROUP[1][b] | OF_GROUP[2][c] | OF_GROUP[3][d]).to_le_bytes()
 }
 
 /// The bits of three bytes.
@@ -84,6 +100,22 @@ fn group(bytes: [u8; 3]) -> u32 {
 fn bits(quad: [u8; 4]) -> u32 {
     let [a, b, c, d] = quad.map(usize::from);
     IN_GROUP[0][a] | IN_GROUP[1][b] | IN_GROUP[2][c] | IN_GROUP[3][d]
+}
+
+/// The sixteen characters of three numbers: the fewest whole ones that are whole groups too.
+#[inline]
+pub(crate) fn of_numbers([first, second, third]: [u32; 3]) -> [u8; 16] {
+    let groups = [
+        first >> 8,
+        first << 16 | second >> 16,
+        second << 8 | third >> 24,
+        third,
+    ];
+    let mut out = [0; 16];
+    for (place, group) in out.as_chunks_mut().0.iter_mut().zip(groups) {
+        *place = quad(group);
+    }
+    out
 }
 
 /// Writes `bytes` to the start of `out`, which has room for them, and returns how many
@@ -153,6 +185,17 @@ impl<'a> Reader<'a> {
             rest,
             seen: 0,
         }
+    }
+
+    /// The next three numbers of 32 bits, while no others were read; `None` where fewer are left.
+    #[inline]
+    pub(crate) fn next_numbers(&mut self) -> Option<[u32; 3]> {
+        let (quads, rest) = self.quads.as_slice().split_first_chunk::<4>()?;
+        self.quads = rest.iter();
+        let groups = quads.map(bits);
+        self.seen |= groups.into_iter().fold(0, |seen, bits| seen | bits);
+        let [a, b, c, d] = groups.map(|bits| bits & (WRONG - 1));
+        Some([a << 8 | b >> 16, b << 16 | c >> 8, c << 24 | d])
     }
 
     /// The next bits and how many they are, at most 24; `None` at the end. What they are worth,

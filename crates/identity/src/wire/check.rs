@@ -12,16 +12,7 @@ pub(crate) const LENGTH: usize = 4;
 
 /// The check of a text.
 pub(crate) fn check(body: &[u8]) -> [u8; LENGTH] {
-    text(crc32c::crc32c(body))
-}
-
-/// The check of `first` and then `second`.
-pub(crate) fn check_both(first: &[u8], second: &[u8]) -> [u8; LENGTH] {
-    text(crc32c::crc32c_append(crc32c::crc32c(first), second))
-}
-
-fn text(crc: u32) -> [u8; LENGTH] {
-    [18, 12, 6, 0].map(|shift| base64::digit((crc >> shift) as u8))
+    base64::quad(crc32c::crc32c(body))
 }
 
 #[cfg(test)]

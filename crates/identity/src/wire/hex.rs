@@ -1,15 +1,23 @@
 //! Lower-case hex, as identifiers are shown and as W3C Trace Context writes them.
 //!
-//! Upper case is refused: an identifier has one text only, so texts can be compared. Written and
-//! read by arithmetic on the whole text at once, which the compiler does by vectors. (A table of
-//! pairs writes as fast, but in small pieces, and whoever copies those at once waits for them.)
+//! Upper case is refused: an identifier has one text only, so texts can be compared. Written
+//! and read by arithmetic on pairs of digits, which the compiler does by vectors. (A table of pairs
+//! writes as fast, but in small pieces, and whoever copies those at once waits for them.)
 
 use arrayvec::ArrayString;
 
-/// The digit of a value below 16.
+/// The digits of two values below 16, in the bytes of a number.
 #[inline]
-fn digit(value: u8) -> u8 {
-    value + if value > 9 { b'a' - 10 } else { b'0' }
+fn digits(values: u16) -> u16 {
+    let letters = (values + 0x0606) >> 4 & 0x0101;
+    values + 0x0101 * u16::from(b'0') + letters * u16::from(b'a' - 10 - b'0')
+}
+
+/// The digits of a byte.
+#[inline]
+fn pair(byte: u8) -> [u8; 2] {
+    let byte = u16::from(byte);
+    digits((byte >> 4 | byte << 8) & 0x0f0f).to_le_bytes()
 }
 
 /// `bytes` in lower-case hex. `TEXT` is twice `BYTES`.
@@ -18,19 +26,9 @@ pub(crate) fn hex<const BYTES: usize, const TEXT: usize>(bytes: &[u8; BYTES]) ->
     const { assert!(TEXT == BYTES * 2) };
     let mut out = [0; TEXT];
     for at in 0..BYTES {
-        out[2 * at] = digit(bytes[at] >> 4);
-        out[2 * at + 1] = digit(bytes[at] & 15);
+        [out[2 * at], out[2 * at + 1]] = pair(bytes[at]);
     }
     out
-}
-
-/// The value of a digit; of what is none, a value over 15.
-#[inline]
-fn value(digit: u8) -> u8 {
-    let number = digit.wrapping_sub(b'0');
-    let letter = digit.wrapping_sub(b'a');
-    let letter = if letter < 6 { letter + 10 } else { 0x80 };
-    if number < 10 { number } else { letter }
 }
 
 /// The bytes of lower-case hex. `TEXT` is twice `BYTES`.
@@ -39,47 +37,36 @@ pub(crate) fn unhex<const BYTES: usize, const TEXT: usize>(
     text: &[u8; TEXT],
 ) -> Option<[u8; BYTES]> {
     const { assert!(TEXT == BYTES * 2) };
-    let mut values = *text;
-    let mut seen = 0;
-    // A loop of its own: the two together are not done by vectors.
-    for digit in &mut values {
-        *digit = value(*digit);
-        seen |= *digit;
-    }
     let mut out = [0; BYTES];
-    for at in 0..BYTES {
-        out[at] = (values[2 * at] << 4) | values[2 * at + 1];
-    }
-    (seen < 16).then_some(out)
-}
-
-/// The byte of two digits.
-#[inline]
-pub(crate) fn unhex_pair(pair: [u8; 2]) -> Option<u8> {
-    let [high, low] = pair.map(value);
-    ((high | low) < 16).then_some((high << 4) | low)
+    parse_hex(text, &mut out)?;
+    Some(out)
 }
 
 /// Appends `bytes` in lower-case hex. The caller has sized the string.
-pub(crate) fn push_hex<const N: usize>(out: &mut ArrayString<N>, bytes: &[u8]) {
+fn push_hex<const N: usize>(out: &mut ArrayString<N>, bytes: &[u8]) {
     for &byte in bytes {
-        out.push(char::from(digit(byte >> 4)));
-        out.push(char::from(digit(byte & 15)));
+        let [high, low] = pair(byte).map(char::from);
+        out.push(high);
+        out.push(low);
     }
 }
 
 /// Reads exactly `out.len()` bytes of lower-case hex.
+#[inline]
 pub(crate) fn parse_hex(text: &[u8], out: &mut [u8]) -> Option<()> {
     if text.len() != out.len() * 2 {
         return None;
     }
-    let mut seen = 0;
-    for (pair, byte) in text.as_chunks::<2>().0.iter().zip(out) {
-        let (high, low) = (value(pair[0]), value(pair[1]));
-        seen |= high | low;
-        *byte = (high << 4) | low;
+    let mut wrong = 0;
+    for (byte, pair) in out.iter_mut().zip(text.as_chunks().0) {
+        let pair = u16::from_le_bytes(*pair);
+        // Letters have bit 6, and of their lowest four bits 1 to 6 are ten and more.
+        let values = ((pair & 0x0f0f) + (pair >> 6 & 0x0101) * 9) & 0x0f0f;
+        // They are right where they are written as they came.
+        wrong |= digits(values) ^ pair;
+        *byte = (values << 4 | values >> 8) as u8;
     }
-    (seen < 16).then_some(())
+    (wrong == 0).then_some(())
 }
 
 pub(crate) fn hex_u64(value: u64) -> ArrayString<16> {
@@ -101,22 +88,30 @@ mod tests {
 
     #[test]
     fn every_byte_but_the_sixteen_digits_is_refused_at_every_place() {
+        let good = b"0123456789abcdef".repeat(3);
         for byte in 0..=255_u8 {
-            let digit = char::from(byte)
-                .to_digit(16)
-                .filter(|_| !byte.is_ascii_uppercase());
-            for at in 0..16 {
-                let mut text = *b"0123456789abcdef";
+            let is_digit = matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+            for at in 0..good.len() {
+                let mut text = [0; 48];
+                text.copy_from_slice(&good);
                 text[at] = byte;
-                let read = parse_hex_u64(&text);
-                let expected = digit.map(|digit| {
-                    let shift = 60 - 4 * at;
-                    0x0123_4567_89ab_cdef & !(15 << shift) | u64::from(digit) << shift
+                let expected = is_digit.then(|| {
+                    let pair = |n| std::str::from_utf8(&text[2 * n..][..2]).unwrap();
+                    std::array::from_fn(|n| u8::from_str_radix(pair(n), 16).unwrap())
                 });
-                assert_eq!(read, expected, "{byte:#x} at {at}");
+                assert_eq!(unhex::<24, 48>(&text), expected, "{byte:#x} at {at}");
+                // Pieces of other lengths are read by other instructions.
+                let start = at - at % 16;
+                let mut piece = [0; 8];
+                let read = parse_hex(&text[start..start + 16], &mut piece);
+                assert_eq!(read.is_some(), is_digit, "{byte:#x} at {at}");
+                if let Some(expected) = expected {
+                    assert_eq!(piece, expected[start / 2..][..8]);
+                }
             }
             let read = unhex(&[b'7', byte]);
-            assert_eq!(read, digit.map(|digit| [0x70 + digit as u8]));
+            let value = char::from(byte).to_digit(16).filter(|_| is_digit);
+            assert_eq!(read, value.map(|value| [0x70 + value as u8]));
         }
     }
 

@@ -19,6 +19,14 @@ impl<const N: usize> HeaderText<N> {
         Self(ArrayVec::new_const())
     }
 
+    /// That of one part.
+    #[inline]
+    pub(crate) fn of(part: &[u8]) -> Self {
+        let mut text = Self::new();
+        text.put(part);
+        text
+    }
+
     /// Appends ASCII. The caller has sized the text: what does not fit is left out.
     #[inline]
     pub(crate) fn put(&mut self, part: &[u8]) {
