@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use selvedge_identity::{Epoch, Position, ServerName};
 
-use crate::{Batch, BusError, Event, Extent, Found, SourceError, Terms};
+use crate::{Batch, BusError, Event, Extent, Found, Holders, SourceError, Tells, Terms};
 
 /// A bus: the back-end network.
 #[async_trait]
@@ -46,6 +46,11 @@ pub trait Bus: Send + Sync + 'static {
     /// [`BusError::Absent`] if the server is not on the bus, [`BusError::Unanswered`] if it does
     /// not answer or cannot; trying again later may help with both.
     async fn ask(&self, server: &ServerName, question: Bytes) -> Result<Found, BusError>;
+
+    /// What it tells owners of where their records have got to; the same for as long as it runs.
+    fn tells(&self) -> Tells {
+        Tells::default()
+    }
 }
 
 /// The owner's side of one journal on the bus.
@@ -109,6 +114,19 @@ pub trait Source: Send + Sync + 'static {
         let _ = (epoch, end);
     }
 
+    /// Told how far others hold the journal in their memory, whenever that changed, if its terms
+    /// ask for holders and the bus [`Bus::tells`] of them. While the hub is away nobody is known to
+    /// be present: that is told, too. Must return at once, and call nothing of the bus.
+    fn held(&self, holders: Holders) {
+        let _ = holders;
+    }
+
+    /// Told that the bus has stored everything before `end` of `epoch` for good, if it
+    /// [`Bus::tells`] of that. Must return at once, and call nothing of the bus.
+    fn stored(&self, epoch: Epoch, end: u64) {
+        let _ = (epoch, end);
+    }
+
     /// Answers a question of [`Bus::ask`], a page at a time, of bounded size and time.
     ///
     /// # Errors
@@ -159,6 +177,9 @@ pub struct Subscribe {
     /// It keeps what it gets for good and answers for it, as the repository does: it gets each
     /// journal as the owner's [`Terms`] say. Others get what is announced.
     pub reports: bool,
+    /// The server that holds what it gets in its memory. Owners who ask are told of it; of two
+    /// subscriptions for one server the newer counts.
+    pub holds: Option<ServerName>,
 }
 
 impl Subscribe {
@@ -194,6 +215,14 @@ impl Subscribe {
         self
     }
 
+    /// Holds what it gets in the memory of `server`, whose own journal it leaves out: asking for
+    /// the next event says that those before it are held.
+    #[must_use]
+    pub fn holds(mut self, server: ServerName) -> Self {
+        self.holds = Some(server.clone());
+        self.skip(server)
+    }
+
     /// Resumes at positions: the next record wanted of each journal.
     #[must_use]
     pub fn from(mut self, positions: Vec<Position>) -> Self {
@@ -215,7 +244,8 @@ impl Subscription {
     }
 
     /// The next event; waits for one. `None` once the bus is stopped. Dropping the future loses
-    /// nothing.
+    /// nothing. Of a subscriber who holds ([`Subscribe::holds`]) it says that the events before
+    /// are in its memory.
     pub async fn next(&mut self) -> Option<Event> {
         self.events.next().await
     }

@@ -4,6 +4,7 @@
 //! and over TCP for others; `JetStreamBus` is the one over NATS JetStream, with the feature
 //! `jetstream`. The bus carries opaque records and knows nothing of entries.
 
+mod acknowledging;
 mod batch;
 mod contract;
 mod error;
@@ -16,6 +17,7 @@ mod reporting;
 mod tcp;
 pub mod testing;
 
+pub use acknowledging::{Holders, Tells};
 pub use batch::{Batch, Extent};
 pub use contract::{Bus, Events, Publisher, Source, SourceRead, Start, Subscribe, Subscription};
 pub use error::{BusError, SourceError};

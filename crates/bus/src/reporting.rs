@@ -58,6 +58,9 @@ pub struct Terms {
     /// Whether peers get them as they are written. Where not, they get them with the reports, and
     /// nobody should wait for them.
     pub peers_at_once: bool,
+    /// How many others' memory the owner waits for before it answers a client: it is told how far
+    /// as many hold its journal. 0: it does not ask.
+    pub holders: u8,
 }
 
 impl Default for Terms {
@@ -65,6 +68,7 @@ impl Default for Terms {
         Self {
             mode: ReportMode::RealTime,
             peers_at_once: true,
+            holders: 0,
         }
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use selvedge_identity::{Epoch, ServerName};
 
-use crate::{Batch, Extent, Found, Source, SourceError, SourceRead, Terms};
+use crate::{Batch, Extent, Found, Holders, Source, SourceError, SourceRead, Terms};
 
 /// A [`Source`] that keeps its records in memory. It can begin epochs, forget its oldest records
 /// as retention would, and fail.
@@ -24,6 +24,7 @@ struct State {
     terms: Terms,
     reported: Option<(Epoch, u64)>,
     taken: Option<(Epoch, u64)>,
+    holders: Holders,
 }
 
 #[derive(Debug)]
@@ -141,6 +142,12 @@ impl MemoryJournal {
         self.state().taken
     }
 
+    /// How far others hold it, as it was told last.
+    #[must_use]
+    pub fn holders(&self) -> Holders {
+        self.state().holders
+    }
+
     /// How often it was read.
     #[must_use]
     pub fn reads(&self) -> u64 {
@@ -217,6 +224,10 @@ impl Source for MemoryJournal {
 
     fn taken(&self, epoch: Epoch, end: u64) {
         self.state().taken = Some((epoch, end));
+    }
+
+    fn held(&self, holders: Holders) {
+        self.state().holders = holders;
     }
 
     /// Finds the records that end in the question, in one page.

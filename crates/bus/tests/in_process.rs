@@ -1,6 +1,8 @@
 //! The embedded hub inside one process: the contract's tests, and what only the hub promises.
 
 #[macro_use]
+mod acknowledging;
+#[macro_use]
 mod contract;
 mod reader;
 
@@ -29,6 +31,7 @@ impl Harness for InProcess {
 }
 
 contract_tests!(InProcess);
+acknowledging_tests!(InProcess);
 
 #[tokio::test]
 async fn the_ring_stays_within_its_bound_while_nobody_reads() {

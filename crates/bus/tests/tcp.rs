@@ -1,6 +1,8 @@
 //! The embedded hub over loopback TCP: the contract's tests, and what links promise beyond it.
 
 #[macro_use]
+mod acknowledging;
+#[macro_use]
 mod contract;
 mod reader;
 
@@ -10,7 +12,9 @@ use std::sync::Arc;
 use contract::{Harness, name, publish};
 use reader::Model;
 use selvedge_bus::testing::MemoryJournal;
-use selvedge_bus::{Bus, BusError, Hub, HubOptions, LinkOptions, Subscribe, TcpBus};
+use selvedge_bus::{
+    Bus, BusError, Holders, Hub, HubOptions, LinkOptions, Subscribe, TcpBus, Terms,
+};
 
 const KEY: [u8; 32] = [7; 32];
 
@@ -52,6 +56,7 @@ impl Harness for Tcp {
 }
 
 contract_tests!(Tcp);
+acknowledging_tests!(Tcp);
 
 /// Some links in the hub's process, some over TCP: `up` with sidecars of their own.
 struct Mixed(Tcp);
@@ -73,6 +78,7 @@ impl Harness for Mixed {
 mod mixed {
     use super::Mixed;
     contract_tests!(Mixed);
+    acknowledging_tests!(Mixed);
 }
 
 #[tokio::test]
@@ -104,6 +110,40 @@ async fn a_link_survives_restarts_of_the_hub_and_nothing_is_lost() {
     assert_eq!(model.count(&journal), 1 + 1000 + 3 * 600);
     assert_eq!((model.missing(), model.duplicates), (0, 0));
     assert!(owner.metrics().links >= 4, "{:?}", owner.metrics());
+}
+
+#[tokio::test]
+async fn while_the_hub_is_away_nobody_is_known_to_hold_anything_and_then_it_is_told_again() {
+    let hub = small_ring();
+    let (_reserved, address) = reserve();
+    hub.listen(address, KEY).await.unwrap();
+    let journal = Arc::new(MemoryJournal::new("a"));
+    journal.set_terms(Terms {
+        holders: 1,
+        ..Terms::default()
+    });
+    let owner = TcpBus::connect(address, KEY, "a").await.unwrap();
+    let publisher = owner.join(journal.clone()).await.unwrap();
+    publish(&journal, &*publisher, 100).await;
+    let follower = TcpBus::connect(address, KEY, "b").await.unwrap();
+    let holding = Subscribe::oldest("b").holds(name("b"));
+    let mut reader = follower.subscribe(holding).await.unwrap();
+    tokio::spawn(async move { while reader.next().await.is_some() {} });
+    let held = Holders {
+        present: 1,
+        to: Some(journal.next()),
+    };
+    let told = async |wanted: Holders| {
+        while journal.holders() != wanted {
+            tokio::task::yield_now().await;
+        }
+    };
+    told(held).await;
+    hub.stop().await;
+    told(Holders::default()).await;
+    let hub = small_ring();
+    hub.listen(address, KEY).await.unwrap();
+    told(held).await;
 }
 
 #[tokio::test]

@@ -103,6 +103,7 @@ impl Metrics {
             }
         }
         let mut out = text(rows);
+        acknowledge_waits(&self.nodes, &mut out);
         for more in &self.more {
             out.push_str(&more());
         }
@@ -143,6 +144,8 @@ fn node_rows(node: &Node, rows: &mut Vec<Row>) {
         let name = format!("mode_{}", mode.as_str().replace('-', "_"));
         add("agent", &name, true, u64::from(agent.terms.mode == mode));
     }
+    let present = node.holders().present as u64;
+    add("node", "peers_holding", true, present);
     let memory = node.memory().counts();
     add("memory", "entries", true, memory.entries as u64);
     add("memory", "sessions", true, memory.sessions as u64);
@@ -166,6 +169,24 @@ fn node_rows(node: &Node, rows: &mut Vec<Row>) {
     );
     add("journal", "volatile_lost", false, journal.volatile_lost);
     add("journal", "failures", false, journal.failures);
+}
+
+/// How long each server's answers waited for peers or the bus.
+fn acknowledge_waits(nodes: &[Node], out: &mut String) {
+    const NAME: &str = "selvedge_node_acknowledge_wait_seconds";
+    if !nodes.is_empty() {
+        let _ = writeln!(out, "# TYPE {NAME} histogram");
+    }
+    for node in nodes {
+        let waits = node.metrics().acknowledge_waits();
+        let server = node.server();
+        let bounds = waits.buckets.iter().map(|(le, n)| (le.to_string(), *n));
+        for (le, n) in bounds.chain([("+Inf".to_owned(), waits.count)]) {
+            let _ = writeln!(out, "{NAME}_bucket{{server=\"{server}\",le=\"{le}\"}} {n}");
+        }
+        let _ = writeln!(out, "{NAME}_sum{{server=\"{server}\"}} {}", waits.sum);
+        let _ = writeln!(out, "{NAME}_count{{server=\"{server}\"}} {}", waits.count);
+    }
 }
 
 /// Prometheus' text form: the rows of one metric together, below its type.

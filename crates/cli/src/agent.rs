@@ -78,7 +78,10 @@ impl Default for AgentSection {
 impl AgentSection {
     /// How the server of this name reports.
     pub(crate) fn options(&self, server: &ServerName) -> AgentOptions {
-        let own = self.servers.get(server).cloned().unwrap_or_default();
+        self.with(&self.servers.get(server).cloned().unwrap_or_default())
+    }
+
+    fn with(&self, own: &ServerAgent) -> AgentOptions {
         let mode = match own.mode.unwrap_or(self.mode) {
             ModeName::RealTime => AgentMode::RealTime,
             ModeName::Period => {
@@ -94,6 +97,14 @@ impl AgentSection {
             mode,
             peers_at_once: own.peers.unwrap_or(self.peers) == PeersName::RealTime,
         }
+    }
+
+    /// How all report: the name of the section, and what it comes to.
+    pub(crate) fn all(&self) -> Vec<(String, AgentOptions)> {
+        let own = |(name, own)| (format!("agent.servers.{name}"), self.with(own));
+        let mut all: Vec<_> = self.servers.iter().map(own).collect();
+        all.push(("agent".to_owned(), self.with(&ServerAgent::default())));
+        all
     }
 
     /// Says what is out of range.

@@ -335,6 +335,9 @@ pub(crate) struct Sidecar {
     /// Where your content server sends its outbound calls. [default: a free port of 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) egress: Option<SocketAddr>,
+    /// Where its own health and metrics are served. [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin_listen: Option<SocketAddr>,
     /// The service that your content server is, as entries name it.
     #[arg(long, value_name = "NAME")]
     pub(crate) service: Option<String>,
@@ -356,6 +359,9 @@ pub(crate) struct Content {
     /// Where it listens. [default: a free port of 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Where its own health and metrics are served. [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin_listen: Option<SocketAddr>,
     /// The catalogue service.
     #[arg(long, value_name = "URL")]
     pub(crate) catalogue: Option<String>,

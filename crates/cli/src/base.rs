@@ -141,6 +141,9 @@ impl Base {
         options.journal = self.config.journal.options();
         options.agent = self.config.agent.options(name);
         options.wait = self.config.node.wait();
+        if server.side == Side::Servers {
+            options.acknowledge = self.config.node.acknowledge();
+        }
         let identifier = self.config.identifier.of(server.service);
         options.shape = identifier.shape();
         options.identifiers = self.config.identifier.options(&identifier)?;

@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use selvedge_bus::{Hub, Tells};
 use selvedge_collector::CollectorOptions;
 use selvedge_gateway::GatewayOptions;
 use selvedge_journal::{Durability, JournalOptions, Retain};
 use selvedge_monitor::threshold::RuleConfig;
 use selvedge_monitor::transaction::TransactionConfig;
-use selvedge_node::{IpNet, Keep, MemoryOptions, WaitOptions, private_networks};
+use selvedge_node::{
+    Acknowledge, AcknowledgeOptions, IpNet, Keep, MemoryOptions, WaitOptions, private_networks,
+};
 use selvedge_sidecar::SidecarOptions;
 use serde::Deserialize;
 
@@ -64,6 +67,13 @@ impl Default for BusSection {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7600)),
         }
+    }
+}
+
+impl BusSection {
+    /// What the configured bus tells owners of their records.
+    fn tells(&self) -> Tells {
+        Hub::TELLS
     }
 }
 
@@ -141,16 +151,34 @@ pub(crate) struct NodeSection {
     pub(crate) wait_ms_max: u64,
     /// How many requests may wait at once.
     pub(crate) waiters_max: usize,
+    /// How far an effect has to have got before its answer goes out (B2).
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) acknowledge: Acknowledge,
+    /// How long an answer may wait for more than its own journal.
+    pub(crate) acknowledge_ms_max: u64,
     /// Bytes of the fleet's history that a server holds.
     pub(crate) memory_bytes_max: usize,
+}
+
+/// Reads a value that is written as text.
+fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
 }
 
 impl Default for NodeSection {
     fn default() -> Self {
         let wait = WaitOptions::default();
+        let acknowledge = AcknowledgeOptions::default();
         Self {
             wait_ms_max: wait.longest.as_millis() as u64,
             waiters_max: wait.waiters_max,
+            acknowledge: acknowledge.level,
+            acknowledge_ms_max: acknowledge.longest.as_millis() as u64,
             memory_bytes_max: MemoryOptions::default().bytes_max,
         }
     }
@@ -162,6 +190,24 @@ impl NodeSection {
             longest: Duration::from_millis(self.wait_ms_max),
             waiters_max: self.waiters_max,
         }
+    }
+
+    pub(crate) fn acknowledge(&self) -> AcknowledgeOptions {
+        AcknowledgeOptions {
+            level: self.acknowledge,
+            longest: Duration::from_millis(self.acknowledge_ms_max),
+        }
+    }
+
+    /// Whether the bus and the agents of all servers can keep the level.
+    fn check(&self, bus: &BusSection, agent: &AgentSection) -> Result<()> {
+        let level = self.acknowledge;
+        for (section, options) in agent.all() {
+            level
+                .check(bus.tells(), options.terms())
+                .map_err(|why| anyhow!("node.acknowledge is \"{level}\", but {why} ({section})"))?;
+        }
+        Ok(())
     }
 }
 
@@ -266,6 +312,7 @@ fn check(config: &Config) -> Result<()> {
     TrustedSection::networks(&config.trusted.clients)?;
     TrustedSection::networks(&config.trusted.servers)?;
     config.agent.check()?;
+    config.node.check(&config.bus, &config.agent)?;
     thresholds::check(&config.thresholds, &config.monitor)?;
     transactions::check(&config.transactions)?;
     Ok(())
@@ -323,6 +370,25 @@ mod tests {
     fn a_key_like_no_other_is_refused_with_all_there_are() {
         let fault = parse("[bus]\ncolour = 1\n").expect_err("refused");
         assert_eq!(fault.sentence, "unknown key \"colour\"; there are listen");
+    }
+
+    #[test]
+    fn a_level_of_acknowledgement_that_the_bus_or_an_agent_cannot_keep_is_refused() {
+        let said = |text| {
+            let config = parse(text).expect("the form is right");
+            check(&config).map_err(|error| error.to_string())
+        };
+        assert_eq!(said("[node]\nacknowledge = \"peers:2\""), Ok(()));
+        let stores_nothing = said("[node]\nacknowledge = \"bus\"").expect_err("refused");
+        assert!(
+            stores_nothing.contains("stores nothing"),
+            "{stores_nothing}"
+        );
+        let agent = "[agent.servers.payment]\nmode = \"period\"\npeers = \"with-reports\"";
+        let late = said(&format!("[node]\nacknowledge = \"peers:1\"\n{agent}"));
+        assert!(late.expect_err("refused").contains("agent.servers.payment"));
+        let fault = parse("[node]\nacknowledge = \"peer:1\"").expect_err("refused");
+        assert!(fault.sentence.contains("\"peers:1\""), "{fault:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use selvedge_bus::{Bus, Hub, HubOptions, LinkOptions, TcpBus};
 use selvedge_example_shop::{self as shop, Running, Services, ShopOptions};
 use selvedge_gateway::{Gateway, RunningGateway, UpstreamOptions};
-use selvedge_node::Keep;
+use selvedge_node::{Keep, Node};
 use selvedge_repository::Repository;
 use selvedge_sidecar::{Sidecar, SidecarOptions};
 
@@ -133,9 +133,11 @@ pub(crate) async fn sidecar(args: args::Sidecar) -> Result<()> {
     let mut ports = Ports::default();
     ports.add("sidecar", running.inbound_addr());
     ports.add("egress", running.egress_addr());
+    let admin = own_admin(args.admin_listen, &node, &mut ports).await?;
     serving(&args.member, ports, "sidecar", running.inbound_addr()).await?;
     running.stop().await;
     node.stop().await;
+    stop(admin).await;
     Ok(())
 }
 
@@ -175,9 +177,11 @@ pub(crate) async fn content(args: args::Content) -> Result<()> {
     };
     let mut ports = Ports::default();
     ports.add(service, running.address());
+    let admin = own_admin(args.admin_listen, &node, &mut ports).await?;
     serving(&args.member, ports, service, running.address()).await?;
     running.stop().await;
     node.stop().await;
+    stop(admin).await;
     Ok(())
 }
 
@@ -251,6 +255,28 @@ fn link(base: &Base, member: &Member, name: &str) -> Result<Arc<dyn Bus>> {
     let address = member.bus.unwrap_or(base.config.bus.listen);
     let bus = TcpBus::start(address, base.bus_key(), name, LinkOptions::default())?;
     Ok(Arc::new(bus))
+}
+
+/// Serves a server's own health and metrics, where asked.
+async fn own_admin(
+    listen: Option<SocketAddr>,
+    node: &Node,
+    ports: &mut Ports,
+) -> Result<Option<Admin>> {
+    let Some(address) = listen else {
+        return Ok(None);
+    };
+    let mut metrics = Metrics::default();
+    metrics.node(node);
+    let admin = Admin::start(address, metrics.router()).await?;
+    ports.add("admin", admin.address);
+    Ok(Some(admin))
+}
+
+async fn stop(admin: Option<Admin>) {
+    if let Some(admin) = admin {
+        admin.stop().await;
+    }
 }
 
 /// Tells where it serves.

@@ -71,6 +71,7 @@ pub(crate) async fn start(
         server: node.server().clone(),
         memory: node.shared_memory(),
         metrics: node.shared_metrics(),
+        holds: node.holds_entries(),
     };
     Ok(vec![
         tokio::spawn(own.run(period)),

@@ -8,6 +8,7 @@
 //!
 //! Requirements: A1, A2, A5, A7, A8, A9, B2, D2, D6, D7, E6.
 
+mod acknowledge;
 mod agent;
 mod beside;
 mod clock;
@@ -24,6 +25,7 @@ mod options;
 mod shelf;
 mod wait;
 
+pub use acknowledge::{Acknowledge, AcknowledgeOptions};
 pub use agent::AgentStatus;
 pub use beside::{Beside, BesideCounts, BesideError, BesideOptions};
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
@@ -34,7 +36,7 @@ pub use inbound::Inbound;
 pub use ipnet::IpNet;
 pub use keep::Keep;
 pub use memory::{Memory, MemoryCounts};
-pub use metrics::{NodeCounts, NodeMetrics};
+pub use metrics::{NodeCounts, NodeMetrics, Waits};
 pub use node::{Node, NodeError};
 pub use options::{
     AgentMode, AgentOptions, MemoryOptions, NodeOptions, WaitOptions, private_networks,

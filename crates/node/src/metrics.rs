@@ -8,6 +8,8 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct NodeMetrics {
             $($(#[$meta])* pub(crate) $name: AtomicU64,)*
+            /// How long answers waited beyond the own journal.
+            pub(crate) acknowledge_waits: WaitHistogram,
         }
 
         /// The counters at one moment.
@@ -17,6 +19,12 @@ macro_rules! counters {
         }
 
         impl NodeMetrics {
+            /// How long answers waited for peers or the bus, once they were in the journal.
+            #[must_use]
+            pub fn acknowledge_waits(&self) -> Waits {
+                self.acknowledge_waits.read()
+            }
+
             /// Reads them.
             #[must_use]
             pub fn counts(&self) -> NodeCounts {
@@ -65,6 +73,16 @@ counters! {
     waits_in_time,
     /// Requests that waited in vain (E6).
     waits_in_vain,
+    /// Answers that went out once their effect was in the own journal.
+    answers_journal,
+    /// Answers that went out once as many peers as asked for held their effect, too.
+    answers_peers,
+    /// Answers that went out once the bus had stored their effect, too.
+    answers_bus,
+    /// Answers of the journal's, because fewer peers were on the network than asked for.
+    acknowledgements_short,
+    /// Answers of the journal's, because peers or the bus took too long.
+    acknowledgements_in_vain,
     /// Effects and ends not written, because the epoch of their opening had ended: the disk failed
     /// under a request.
     records_orphaned,
@@ -86,4 +104,52 @@ pub(crate) fn count(counter: &AtomicU64) {
 
 pub(crate) fn add(counter: &AtomicU64, more: usize) {
     counter.fetch_add(more as u64, Ordering::Relaxed);
+}
+
+/// The upper bounds of a histogram's buckets, in microseconds.
+const BOUNDS_US: [u64; 12] = [
+    100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 1_000_000,
+];
+
+/// Waits by length.
+#[derive(Debug, Default)]
+pub(crate) struct WaitHistogram {
+    /// Parallel to the bounds; the last is of those beyond.
+    buckets: [AtomicU64; BOUNDS_US.len() + 1],
+    sum_us: AtomicU64,
+}
+
+/// A histogram of waits at one moment, as Prometheus has them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Waits {
+    /// An upper bound in seconds, and how many were not longer.
+    pub buckets: Vec<(f64, u64)>,
+    /// How many there were.
+    pub count: u64,
+    /// The sum of all, in seconds.
+    pub sum: f64,
+}
+
+impl WaitHistogram {
+    pub(crate) fn add(&self, waited_ns: u64) {
+        let waited_us = waited_ns.div_ceil(1000);
+        let bucket = BOUNDS_US.partition_point(|bound| *bound < waited_us);
+        count(&self.buckets[bucket]);
+        self.sum_us.fetch_add(waited_us, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> Waits {
+        const SECOND_US: f64 = 1e6;
+        let mut waits = Waits {
+            sum: self.sum_us.load(Ordering::Relaxed) as f64 / SECOND_US,
+            ..Waits::default()
+        };
+        for (index, bucket) in self.buckets.iter().enumerate() {
+            waits.count += bucket.load(Ordering::Relaxed);
+            if let Some(bound) = BOUNDS_US.get(index) {
+                waits.buckets.push((*bound as f64 / SECOND_US, waits.count));
+            }
+        }
+        waits
+    }
 }

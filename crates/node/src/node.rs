@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use selvedge_bus::{Bus, BusError};
+use selvedge_bus::{Bus, BusError, Holders};
 use selvedge_entry::{Direction, Opening, Record, Text, Timestamp};
 use selvedge_identity::{
     Head, Interaction, KeyRing, Position, RequestIdentifier, ServerName, SessionId, Shape,
@@ -15,13 +15,14 @@ use selvedge_session::Orderer;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
+use crate::acknowledge::{Reached, Spread};
 use crate::identifiers::IdentifierOptions;
 use crate::late::Late;
 use crate::metrics::count;
 use crate::wait::Waiters;
 use crate::{
-    AgentMode, AgentOptions, AgentStatus, Keep, Memory, NodeMetrics, NodeOptions, WaitOptions,
-    agent,
+    Acknowledge, AgentMode, AgentOptions, AgentStatus, Keep, Memory, NodeMetrics, NodeOptions,
+    WaitOptions, agent,
 };
 
 /// Sessions whose greatest counter a server remembers; of a forgotten one it takes the greatest
@@ -46,6 +47,14 @@ pub enum NodeError {
     /// The back-end network.
     #[error(transparent)]
     Bus(#[from] BusError),
+    /// How its answers are to be acknowledged.
+    #[error("answers cannot be acknowledged as {level:?}: {reason}")]
+    Acknowledge {
+        /// The level asked for.
+        level: String,
+        /// Why it cannot be kept.
+        reason: &'static str,
+    },
 }
 
 /// One server's part of the fabric. Clones are the same node.
@@ -67,6 +76,7 @@ struct Inner {
     late: Late,
     metrics: Arc<NodeMetrics>,
     source: Arc<agent::JournalSource>,
+    spread: Arc<Spread>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -81,6 +91,14 @@ impl Node {
             options.journal.durability = Durability::Memory;
             options.journal.volatile_bytes = bytes_max;
         }
+        let terms = options.terms();
+        let level = options.acknowledge.level;
+        level
+            .check(bus.tells(), terms)
+            .map_err(|reason| NodeError::Acknowledge {
+                level: level.to_string(),
+                reason,
+            })?;
         let entropy = options.entropy.clone();
         let journal = Journal::open(
             options.storage.clone(),
@@ -95,11 +113,13 @@ impl Node {
         )?;
         let journal = Arc::new(journal);
         let metrics = Arc::<NodeMetrics>::default();
+        let spread = Arc::<Spread>::default();
         let source = agent::JournalSource::new(
             options.server.clone(),
             journal.clone(),
             metrics.clone(),
-            options.agent.terms(),
+            terms,
+            spread.clone(),
         );
         let node = Self {
             inner: Arc::new(Inner {
@@ -113,6 +133,7 @@ impl Node {
                 late: Late::default(),
                 metrics,
                 source: Arc::new(source),
+                spread,
                 tasks: Mutex::default(),
                 bus: bus.clone(),
                 options,
@@ -252,6 +273,12 @@ impl Node {
         self.inner.source.status()
     }
 
+    /// The servers that hold in their memory what this one does, as far as it asks for that.
+    #[must_use]
+    pub fn holders(&self) -> Holders {
+        self.inner.spread.holders()
+    }
+
     /// The time on its clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -290,6 +317,11 @@ impl Node {
 
     pub(crate) fn agent_options(&self) -> AgentOptions {
         self.inner.options.agent
+    }
+
+    /// Whether what peers did stays in its memory.
+    pub(crate) fn holds_entries(&self) -> bool {
+        self.inner.options.memory.bytes_max > 0
     }
 
     pub(crate) fn shared_memory(&self) -> Arc<Memory> {
@@ -383,6 +415,33 @@ impl Node {
     pub(crate) async fn durable(&self, at: Appended) {
         // Volatile is as good as it gets while the disk fails: the journal's state says so.
         let _kept = self.inner.journal.durable(at).await;
+    }
+
+    /// Waits until what was appended at `at` is where it has to be before an answer tells of it.
+    pub(crate) async fn acknowledged(&self, at: Appended) {
+        self.durable(at).await;
+        let options = self.inner.options.acknowledge;
+        let metrics = self.metrics();
+        if options.level == Acknowledge::Journal {
+            return count(&metrics.answers_journal);
+        }
+        let began_ns = self.monotonic_ns();
+        let reached = self.inner.spread.until(at, options).await;
+        let waited_ns = self.monotonic_ns().saturating_sub(began_ns);
+        metrics.acknowledge_waits.add(waited_ns);
+        match (reached, options.level) {
+            (Reached::Level, Acknowledge::Bus) => count(&metrics.answers_bus),
+            (Reached::Level, _) => count(&metrics.answers_peers),
+            (Reached::Fewer, _) => {
+                count(&metrics.answers_journal);
+                count(&metrics.acknowledgements_short);
+            }
+            (Reached::InVain, level) => {
+                count(&metrics.answers_journal);
+                count(&metrics.acknowledgements_in_vain);
+                tracing::debug!(%level, "acknowledgement waited for in vain");
+            }
+        }
     }
 
     pub(crate) fn position(&self, at: Appended) -> Position {

@@ -12,7 +12,7 @@ use selvedge_journal::{JournalOptions, Storage};
 
 use crate::identifiers::IdentifierOptions;
 use crate::keep::Keep;
-use crate::{Clock, Entropy, SystemClock, SystemEntropy};
+use crate::{AcknowledgeOptions, Clock, Entropy, SystemClock, SystemEntropy};
 
 /// A node's settings.
 pub struct NodeOptions {
@@ -40,6 +40,8 @@ pub struct NodeOptions {
     pub wait: WaitOptions,
     /// How much of the fleet's history it holds (B2).
     pub memory: MemoryOptions,
+    /// How far an effect has to have got before its answer goes out (B2).
+    pub acknowledge: AcknowledgeOptions,
     /// When what it did is reported (D7).
     pub agent: AgentOptions,
     /// Which request and answer data its entries keep.
@@ -125,7 +127,7 @@ impl Default for AgentOptions {
 }
 
 impl AgentOptions {
-    /// What the back-end network is told.
+    /// What the back-end network is told of it.
     #[must_use]
     pub fn terms(&self) -> Terms {
         let mode = match self.mode {
@@ -137,6 +139,7 @@ impl AgentOptions {
         Terms {
             mode,
             peers_at_once: self.peers_at_once || !mode.holds_back(),
+            holders: 0,
         }
     }
 }
@@ -163,11 +166,20 @@ impl NodeOptions {
             identifiers: IdentifierOptions::default(),
             wait: WaitOptions::default(),
             memory: MemoryOptions::default(),
+            acknowledge: AcknowledgeOptions::default(),
             agent: AgentOptions::default(),
             keep: Keep::default(),
             trusted: private_networks(),
             clock: Arc::new(SystemClock::new(0)),
             entropy: Arc::new(SystemEntropy),
+        }
+    }
+
+    /// What the back-end network is told.
+    pub(crate) fn terms(&self) -> Terms {
+        Terms {
+            holders: self.acknowledge.level.peers(),
+            ..self.agent.terms()
         }
     }
 

@@ -1,5 +1,6 @@
 //! Tests of the real program. One binary, so that they link once.
 
+mod acknowledge;
 mod agents;
 mod analysis;
 mod bad_spans;

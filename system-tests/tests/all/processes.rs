@@ -25,7 +25,18 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) fn start() -> Self {
+        Self::with("")
+    }
+
+    /// Whose content servers have this configuration.
+    pub(crate) fn with(contents: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).expect("written");
+        };
+        write("contents.toml", contents);
+        // Nobody asks these of a visit.
+        write("services.toml", "[node]\nmemory_bytes_max = 0\n");
         let config = folder.path().join("gateway.toml");
         std::fs::write(&config, "").expect("written");
         let mut command = selvedge(&["gateway", "--repository"]);
@@ -48,6 +59,8 @@ impl Fleet {
             ];
             let mut command = selvedge(&args);
             command.arg("--data").arg(folder.path());
+            let config = folder.path().join("services.toml");
+            command.arg("--config").arg(config);
             Server::start(command, folder.path())
         };
         let services = ["catalogue", "payment", "stock"].map(service);
@@ -85,6 +98,8 @@ impl Fleet {
         let bus = self.gateway.address("bus");
         let mut command = selvedge(&["content", "--name", &name, "--bus", bus, "--listen", listen]);
         command.arg("--data").arg(self.folder.path());
+        command.args(["--admin-listen", "127.0.0.1:0", "--config"]);
+        command.arg(self.folder.path().join("contents.toml"));
         for (flag, address) in ["--catalogue", "--payment", "--stock"].iter().zip(urls) {
             command.arg(flag).arg(format!("http://{address}"));
         }
@@ -112,7 +127,7 @@ impl Fleet {
         self.contents[number - 1] = self.content(number, &listen, &urls);
     }
 
-    fn journal(&self, server: &str) -> std::path::PathBuf {
+    pub(crate) fn journal(&self, server: &str) -> std::path::PathBuf {
         self.folder.path().join("journals").join(server)
     }
 }

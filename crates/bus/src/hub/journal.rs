@@ -4,14 +4,14 @@
 //! The ring is only a cache: sorted, bounded in bytes, and allowed to have holes. What a
 //! subscriber needs and the ring has not is read from the owner.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use selvedge_identity::{Epoch, ServerName};
 use tokio::time::Instant;
 
-use crate::{Batch, Extent, Source, Terms};
+use crate::{Batch, Extent, Holders, Source, Terms};
 
 /// A batch as all subscribers share it, with its encoded form once a link needed one.
 #[derive(Debug)]
@@ -124,6 +124,10 @@ pub(crate) struct JournalState {
     pub(crate) terms: Terms,
     /// How far the owner has reported it, if its terms hold anything back.
     reported: Option<(Epoch, u64)>,
+    /// How far holders hold it: the sequence after the last record.
+    pub(crate) held: BTreeMap<ServerName, (Epoch, u64)>,
+    /// What its owner was told of them.
+    pub(crate) told: Option<Holders>,
     /// Grows with every change of presence or of the present owner's epoch.
     pub(crate) presence: u64,
     /// Grows with every change: a subscriber that found nothing looks again only after one.
@@ -141,6 +145,8 @@ impl JournalState {
             kept: None,
             terms: Terms::default(),
             reported: None,
+            held: BTreeMap::new(),
+            told: None,
             presence: 0,
             changes: 1,
         }
@@ -153,6 +159,7 @@ impl JournalState {
             self.reported = owner.source.reported();
         }
         self.owner = owner;
+        self.told = None;
         self.presence += 1;
         self.changes += 1;
     }

@@ -7,6 +7,7 @@
 //! lose.
 
 mod cursor;
+mod holders;
 mod journal;
 #[cfg(feature = "jetstream")]
 mod mirror;
@@ -29,11 +30,13 @@ use tokio::time::Instant;
 
 use crate::metrics::Counters;
 use crate::{
-    Batch, Bus, BusError, Extent, Found, HubMetrics, JournalStatus, LinkOptions, LinkStream,
-    Publisher, Source, Start, Subscribe, Subscription, tcp,
+    Batch, Bus, BusError, Extent, Found, Holders, HubMetrics, JournalStatus, LinkOptions,
+    LinkStream, Publisher, Source, Start, Subscribe, Subscription, Tells, tcp,
 };
+use holders::Present;
 pub(crate) use journal::Shared;
 use journal::{JournalState, Owner};
+use subscription::Following;
 pub(crate) use subscription::{Begin, HubSubscription, Item};
 use version::Version;
 
@@ -76,6 +79,12 @@ pub struct Hub {
 }
 
 impl Hub {
+    /// What it tells owners of their records, over links too: it stores nothing.
+    pub const TELLS: Tells = Tells {
+        held: true,
+        stored: false,
+    };
+
     /// What all handles share, for a bus that feeds this hub.
     #[cfg(feature = "jetstream")]
     pub(crate) fn inner(&self) -> &Arc<Inner> {
@@ -143,7 +152,12 @@ impl Hub {
     /// Stops it: every subscription ends, every publisher is told [`BusError::Closed`], links
     /// are cut. Returns once its addresses are free.
     pub async fn stop(&self) {
-        self.inner.state().stopped = true;
+        {
+            let mut state = self.inner.state();
+            state.stopped = true;
+            let owners = state.journals.iter().filter_map(|j| j.owner.as_ref());
+            owners.for_each(|owner| owner.source.held(Holders::default()));
+        }
         self.inner.changed();
         self.inner.stopping.send_replace(true);
         let listeners = std::mem::take(&mut *self.inner.listeners());
@@ -193,6 +207,10 @@ impl Bus for Hub {
 
     async fn ask(&self, server: &ServerName, question: Bytes) -> Result<Found, BusError> {
         self.inner.ask(server, question).await
+    }
+
+    fn tells(&self) -> Tells {
+        Self::TELLS
     }
 }
 
@@ -260,7 +278,9 @@ pub(crate) struct State {
     /// Only ever appended to: subscribers' cursors go by index.
     pub(crate) journals: Vec<JournalState>,
     by_server: HashMap<ServerName, usize>,
+    /// Counts ownerships and subscriptions, so that each has a number of its own.
     generations: u64,
+    holders: Present,
     pub(crate) stopped: bool,
 }
 
@@ -328,22 +348,23 @@ impl Inner {
             instance,
             source,
         }));
+        journal.tell_owner(&state.holders);
         Ok(Claim {
             journal: index,
             generation: state.generations,
         })
     }
 
-    fn owned(state: &mut State, claim: Claim) -> Option<&mut JournalState> {
-        let journal = state.journals.get_mut(claim.journal)?;
-        let owner = journal.owner.as_ref()?;
-        (owner.generation == claim.generation).then_some(journal)
-    }
-
     /// Takes what the owner says it has.
     pub(crate) fn extents(&self, claim: Claim, extents: &[Extent]) {
-        if let Some(journal) = Self::owned(&mut self.state(), claim) {
-            journal.merge(extents, Instant::now());
+        {
+            let mut guard = self.state();
+            let state = &mut *guard;
+            if let Some(journal) = owned(&mut state.journals, claim) {
+                journal.merge(extents, Instant::now());
+                // Holders may be in an epoch that is known only now.
+                journal.tell_owner(&state.holders);
+            }
         }
         self.changed();
     }
@@ -363,7 +384,7 @@ impl Inner {
             if state.stopped {
                 return Err(BusError::Closed);
             }
-            let Some(journal) = Self::owned(&mut state, claim) else {
+            let Some(journal) = owned(&mut state.journals, claim) else {
                 return Err(BusError::NotOwner {
                     server: shared.batch.server.clone(),
                 });
@@ -385,7 +406,7 @@ impl Inner {
                 return Err(BusError::Closed);
             }
             let server = state.journals[claim.journal].server.clone();
-            let Some(journal) = Self::owned(&mut state, claim) else {
+            let Some(journal) = owned(&mut state.journals, claim) else {
                 return Err(BusError::NotOwner { server });
             };
             journal.report(epoch, end);
@@ -420,8 +441,13 @@ impl Inner {
         })
     }
 
+    /// The subscriber of this number holds what comes before these positions.
+    pub(crate) fn hold(&self, server: &ServerName, subscription: u64, held: &[Position]) {
+        self.state().hold(server, subscription, held);
+    }
+
     pub(crate) fn leave(&self, claim: Claim) {
-        if let Some(journal) = Self::owned(&mut self.state(), claim) {
+        if let Some(journal) = owned(&mut self.state().journals, claim) {
             journal.set_owner(None);
         }
         self.changed();
@@ -434,7 +460,7 @@ impl Inner {
         begin: Begin,
     ) -> Result<(HubSubscription, Vec<Position>), BusError> {
         let limit = self.options.subscriptions_max;
-        let state = self.state();
+        let mut state = self.state();
         if state.stopped {
             return Err(BusError::Closed);
         }
@@ -449,15 +475,26 @@ impl Inner {
             .into_iter()
             .map(|p| (p.server, (p.epoch, p.sequence)))
             .collect();
-        let subscription = HubSubscription::new(
-            Arc::clone(self),
-            &state,
-            named,
-            begin,
-            request.skip,
-            request.reports,
-        );
+        state.generations += 1;
+        let id = state.generations;
+        if let Some(server) = &request.holds {
+            state.enter_holder(server.clone(), id);
+        }
+        let following = Following {
+            id,
+            skip: request.skip,
+            holds: request.holds,
+            reports: request.reports,
+        };
+        let subscription = HubSubscription::new(Arc::clone(self), &state, named, begin, following);
         let positions = subscription.positions(&state);
         Ok((subscription, positions))
     }
+}
+
+/// The journal of an ownership, as long as that lasts.
+fn owned(journals: &mut [JournalState], claim: Claim) -> Option<&mut JournalState> {
+    let journal = journals.get_mut(claim.journal)?;
+    let owner = journal.owner.as_ref()?;
+    (owner.generation == claim.generation).then_some(journal)
 }

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::cursor::{Place, Step};
 use super::journal::{Bound, JournalState, Shared};
 use super::{Inner, State};
+use crate::acknowledging::Holding;
 use crate::{Batch, Event, Events, SourceError, SourceRead};
 
 /// How many events are taken from one journal before the next has its turn.
@@ -77,12 +78,23 @@ pub(crate) struct HubSubscription {
     cursors: Vec<Cursor>,
     named: HashMap<ServerName, (Epoch, u64)>,
     begin: Place,
-    skip: Option<ServerName>,
-    /// Goes only as far as owners have reported.
-    reports: bool,
+    following: Following,
+    holding: Holding,
     ready: VecDeque<Item>,
     refills: FuturesUnordered<Pin<Box<dyn Future<Output = Refilled> + Send>>>,
     turn: usize,
+}
+
+/// What a subscription is, whatever it has come to.
+#[derive(Debug)]
+pub(crate) struct Following {
+    /// Its number, of all that the hub ever had.
+    pub(crate) id: u64,
+    pub(crate) skip: Option<ServerName>,
+    /// The server that holds what it gets.
+    pub(crate) holds: Option<ServerName>,
+    /// Goes only as far as owners have reported.
+    pub(crate) reports: bool,
 }
 
 struct Cursor {
@@ -119,8 +131,7 @@ impl HubSubscription {
         state: &State,
         named: HashMap<ServerName, (Epoch, u64)>,
         begin: Begin,
-        skip: Option<ServerName>,
-        reports: bool,
+        following: Following,
     ) -> Self {
         let mut subscription = Self {
             inner,
@@ -128,12 +139,12 @@ impl HubSubscription {
             cursors: Vec::new(),
             named,
             begin: match begin {
-                Begin::Oldest if reports => Place::First,
+                Begin::Oldest if following.reports => Place::First,
                 Begin::Oldest => Place::Oldest,
                 Begin::Now | Begin::Epoch => Place::Epoch,
             },
-            skip,
-            reports,
+            following,
+            holding: Holding::default(),
             ready: VecDeque::new(),
             refills: FuturesUnordered::new(),
             turn: 0,
@@ -148,6 +159,11 @@ impl HubSubscription {
         }
         subscription.inner.counters.subscriptions.add(1);
         subscription
+    }
+
+    /// Who holds what it gets, and the number that the hub knows it by.
+    pub(crate) fn holder(&self) -> Option<(ServerName, u64)> {
+        Some((self.following.holds.clone()?, self.following.id))
     }
 
     /// The positions that are settled already: where a subscriber that begins now begins.
@@ -252,7 +268,7 @@ impl HubSubscription {
             }
             cursor.retry_at = None;
         }
-        let bound = match self.reports {
+        let bound = match self.following.reports {
             true => journal.bound(),
             false => Bound::None,
         };
@@ -385,7 +401,7 @@ impl HubSubscription {
             };
             self.cursors.push(Cursor {
                 place,
-                skipped: self.skip.as_ref() == Some(&journal.server),
+                skipped: self.following.skip.as_ref() == Some(&journal.server),
                 idle_at: 0,
                 presence_seen: 0,
                 present_seen: false,
@@ -422,16 +438,29 @@ pub(crate) enum Begin {
 #[async_trait]
 impl Events for HubSubscription {
     async fn next(&mut self) -> Option<Event> {
-        Some(match self.next_item().await? {
+        if let Some(server) = &self.following.holds {
+            let held = self.holding.asks(!self.ready.is_empty());
+            if !held.is_empty() {
+                self.inner.hold(server, self.following.id, &held);
+            }
+        }
+        let event = match self.next_item().await? {
             Item::Shared(shared) => Event::Batch(shared.batch.clone()),
             Item::Event(event) => event,
-        })
+        };
+        if self.following.holds.is_some() {
+            self.holding.give(&event);
+        }
+        Some(event)
     }
 }
 
 impl Drop for HubSubscription {
     fn drop(&mut self) {
         self.inner.counters.subscriptions.sub(1);
+        if let Some(server) = &self.following.holds {
+            self.inner.state().leave_holder(server, self.following.id);
+        }
     }
 }
 

@@ -75,6 +75,7 @@ fn what_is_said_is_read_again() {
         terms: Terms {
             mode: ReportMode::Period,
             peers_at_once: false,
+            holders: 2,
         },
         reported: Some((epoch(), 6)),
     };

@@ -56,6 +56,7 @@ pub(super) fn put_terms(out: &mut Vec<u8>, terms: Terms) {
     let mode = ReportMode::ALL.iter().position(|mode| *mode == terms.mode);
     out.put_u8(mode.unwrap_or(0) as u8);
     out.put_u8(terms.peers_at_once.into());
+    out.put_u8(terms.holders);
 }
 
 pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -100,6 +101,7 @@ impl Body {
         Ok(Terms {
             mode: mode.ok_or(FrameError::Content("unknown way to report"))?,
             peers_at_once: self.flag()?,
+            holders: self.u8()?,
         })
     }
 

@@ -24,8 +24,9 @@ use super::message::Message;
 use super::outbox::Outbox;
 use super::publisher::{Join, TcpPublisher};
 use super::stream::{Dial, DialTcp, LinkStream};
+use crate::acknowledging::Holding;
 use crate::hub::Begin;
-use crate::{Bus, BusError, Found, Publisher, Source, Start, Subscribe, Subscription};
+use crate::{Bus, BusError, Found, Hub, Publisher, Source, Start, Subscribe, Subscription, Tells};
 
 /// A [`Bus`] over TCP. It connects again by itself, joins again, and resumes its subscriptions.
 /// Cloning gives another handle on the same link; the link ends with the last handle, publisher
@@ -330,10 +331,12 @@ impl Bus for TcpBus {
             let mut state = self.keeper.client.state();
             let channel = state.free_channel()?;
             let place = |p: Position| (p.server, (p.epoch, p.sequence));
+            let holding = request.holds.is_some().then(Holding::default);
             let mut following = Following {
                 name: request.name,
                 skip: request.skip,
                 reports: request.reports,
+                holds: request.holds,
                 begin,
                 positions: request.from.into_iter().map(place).collect(),
                 present: BTreeSet::new(),
@@ -353,6 +356,7 @@ impl Bus for TcpBus {
                 keeper: Arc::clone(&self.keeper),
                 channel,
                 receiver,
+                holding,
             }
         };
         if begin == Begin::Now {
@@ -411,6 +415,10 @@ impl Bus for TcpBus {
             Ok(Err(_)) => Err(away("the link ended")),
             Err(_) => Err(away("no answer in time")),
         }
+    }
+
+    fn tells(&self) -> Tells {
+        Hub::TELLS
     }
 }
 

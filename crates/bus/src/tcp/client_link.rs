@@ -17,7 +17,7 @@ use super::outbox::Outbox;
 use super::stream::{LinkStream, ReadHalf};
 use crate::batch::split;
 use crate::hub::BATCH_BYTES_MAX;
-use crate::{BusError, Event, Source, SourceError, SourceRead};
+use crate::{BusError, Event, Holders, Source, SourceError, SourceRead};
 
 /// Reads of journals that the hub may have asked for at a time; it asks for fewer.
 const READS_WAITING_MAX: usize = 4096;
@@ -188,6 +188,7 @@ impl Drop for Guard<'_> {
             join.unacknowledged = 0;
             join.told = None;
             join.room.notify_waiters();
+            join.source.held(Holders::default());
         }
         for following in state.subscriptions.values_mut() {
             following.lose();
@@ -285,6 +286,12 @@ impl ClientLink<'_> {
                 drop(state);
                 if let Some(source) = source {
                     source.taken(epoch, end);
+                }
+            }
+            Message::Holders(holders) => {
+                let state = self.client.state();
+                if let Some(join) = state.joins.get(&channel) {
+                    join.source.held(holders);
                 }
             }
             Message::Answer { id, result } => {

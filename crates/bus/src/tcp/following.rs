@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::client::Keeper;
 use super::message::Message;
+use crate::acknowledging::Holding;
 use crate::hub::Begin;
 use crate::{Event, Events};
 
@@ -18,6 +19,7 @@ pub(crate) struct Following {
     pub(crate) name: String,
     pub(crate) skip: Option<ServerName>,
     pub(crate) reports: bool,
+    pub(crate) holds: Option<ServerName>,
     pub(crate) begin: Begin,
     pub(crate) positions: HashMap<ServerName, (Epoch, u64)>,
     /// Sorted, so that a lost link tells of its losses in the same order each time.
@@ -45,6 +47,7 @@ impl Following {
             begin: self.begin,
             reports: self.reports,
             skip: self.skip.clone(),
+            holds: self.holds.clone(),
             from: self.positions.iter().map(position).collect(),
         };
         self.allowed = 0;
@@ -113,12 +116,34 @@ pub(crate) struct TcpSubscription {
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) channel: u16,
     pub(crate) receiver: mpsc::UnboundedReceiver<(Event, u64)>,
+    /// Of one who holds what it gets.
+    pub(crate) holding: Option<Holding>,
+}
+
+impl TcpSubscription {
+    /// Says how far it holds the journals whose owners ask, as far as that is new.
+    fn tell_held(&mut self) {
+        let Some(holding) = &mut self.holding else {
+            return;
+        };
+        let held = holding.asks(!self.receiver.is_empty());
+        if !held.is_empty() {
+            // Without a link it goes nowhere; on the next one the owners' presence is told anew,
+            // and then it is said again.
+            let state = self.keeper.client.state();
+            state.push(Message::Held(held).frame(self.channel));
+        }
+    }
 }
 
 #[async_trait]
 impl Events for TcpSubscription {
     async fn next(&mut self) -> Option<Event> {
+        self.tell_held();
         let (event, cost) = self.receiver.recv().await?;
+        if let Some(holding) = &mut self.holding {
+            holding.give(&event);
+        }
         let client = &self.keeper.client;
         let mut guard = client.state();
         let state = &mut *guard;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use selvedge_identity::{Epoch, ServerName};
 use tokio::io::BufReader;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -97,6 +98,8 @@ struct Delivery {
     /// All bytes that the reader ever let come.
     credit: watch::Sender<u64>,
     task: AbortHandle,
+    /// Who holds what it delivers.
+    holder: Option<(ServerName, u64)>,
 }
 
 impl From<LinkEnded> for FrameError {
@@ -200,6 +203,7 @@ impl HubLink<'_> {
                 begin,
                 reports,
                 skip,
+                holds,
                 from,
             } => {
                 let request = Subscribe {
@@ -207,6 +211,7 @@ impl HubLink<'_> {
                     from,
                     skip,
                     reports,
+                    holds,
                     ..Subscribe::default()
                 };
                 self.bound()?;
@@ -231,6 +236,12 @@ impl HubLink<'_> {
                     delivery.task.abort();
                 }
             }
+            Message::Held(positions) => {
+                let delivery = self.subscriptions.get(&channel);
+                if let Some((server, id)) = delivery.and_then(|d| d.holder.as_ref()) {
+                    self.inner.hold(server, *id, &positions);
+                }
+            }
             Message::Credit { bytes } => {
                 if let Some(delivery) = self.subscriptions.get(&channel) {
                     let more = |credit: &mut u64| *credit = credit.saturating_add(bytes);
@@ -245,9 +256,9 @@ impl HubLink<'_> {
     fn join(
         &mut self,
         channel: u16,
-        server: selvedge_identity::ServerName,
+        server: ServerName,
         extents: &[crate::Extent],
-        handed: (crate::Terms, Option<(selvedge_identity::Epoch, u64)>),
+        handed: (crate::Terms, Option<(Epoch, u64)>),
     ) -> Result<Message, FrameError> {
         self.bound()?;
         let source = Arc::new(RemoteSource::new(
@@ -282,7 +293,7 @@ impl HubLink<'_> {
     fn ask(
         &mut self,
         id: u32,
-        server: selvedge_identity::ServerName,
+        server: ServerName,
         question: bytes::Bytes,
     ) -> Result<(), FrameError> {
         while self.asked.try_join_next().is_some() {}
@@ -310,6 +321,7 @@ impl HubLink<'_> {
 
     fn deliver(&mut self, channel: u16, mut subscription: HubSubscription) {
         let (credit, mut granted) = watch::channel(0);
+        let holder = subscription.holder();
         let outbox = Arc::clone(&self.outbox);
         let task = tokio::spawn(async move {
             let mut used: u64 = 0;
@@ -329,8 +341,12 @@ impl HubLink<'_> {
             }
         });
         let task = task.abort_handle();
-        self.subscriptions
-            .insert(channel, Delivery { credit, task });
+        let delivery = Delivery {
+            credit,
+            task,
+            holder,
+        };
+        self.subscriptions.insert(channel, delivery);
     }
 }
 

@@ -7,7 +7,7 @@ use selvedge_identity::{Epoch, Position, ServerName};
 use super::asking::{Refusal, put_answer, put_bytes, put_terms};
 use super::frame::{Frame, FrameError};
 use crate::hub::Begin;
-use crate::{Batch, Extent, Found, SourceRead, Terms};
+use crate::{Batch, Extent, Found, Holders, SourceRead, Terms};
 
 /// Frame kind of [`Message::Batch`]: sent on as it came, so named apart.
 pub(crate) const BATCH: u8 = 16;
@@ -85,8 +85,13 @@ pub(crate) enum Message {
         begin: Begin,
         reports: bool,
         skip: Option<ServerName>,
+        holds: Option<ServerName>,
         from: Vec<Position>,
     },
+    /// c: the subscription's server holds everything before these in its memory.
+    Held(Vec<Position>),
+    /// h: how far others hold the channel's journal.
+    Holders(Holders),
     /// h: it is open, and begins here.
     Subscribed { from: Vec<Position> },
     /// h: this channel's join or subscription is refused.
@@ -166,11 +171,7 @@ impl Message {
                 put_text(out, server.as_str());
                 put_extents(out, extents);
                 put_terms(out, *terms);
-                out.put_u8(reported.is_some().into());
-                if let Some((epoch, end)) = reported {
-                    put_epoch(out, *epoch);
-                    out.put_u64_le(*end);
-                }
+                put_maybe_end(out, *reported);
                 10
             }
             Self::Joined => 11,
@@ -257,6 +258,7 @@ impl Message {
                 begin,
                 reports,
                 skip,
+                holds,
                 from,
             } => {
                 put_text(out, name);
@@ -266,9 +268,19 @@ impl Message {
                     Begin::Epoch => 2,
                 });
                 out.put_u8((*reports).into());
-                put_text(out, skip.as_ref().map_or("", ServerName::as_str));
+                put_maybe_server(out, skip.as_ref());
+                put_maybe_server(out, holds.as_ref());
                 put_positions(out, from);
                 20
+            }
+            Self::Held(positions) => {
+                put_positions(out, positions);
+                33
+            }
+            Self::Holders(holders) => {
+                out.put_u32_le(u32::try_from(holders.present).unwrap_or(u32::MAX));
+                put_maybe_end(out, holders.to);
+                34
             }
             Self::Subscribed { from } => {
                 put_positions(out, from);
@@ -355,6 +367,19 @@ pub(crate) fn put_epoch(out: &mut Vec<u8>, epoch: Epoch) {
     out.put_u64_le(epoch.random);
 }
 
+/// An epoch and the sequence after the last record, or neither.
+fn put_maybe_end(out: &mut Vec<u8>, end: Option<(Epoch, u64)>) {
+    out.put_u8(end.is_some().into());
+    if let Some((epoch, end)) = end {
+        put_epoch(out, epoch);
+        out.put_u64_le(end);
+    }
+}
+
+fn put_maybe_server(out: &mut Vec<u8>, server: Option<&ServerName>) {
+    put_text(out, server.map_or("", ServerName::as_str));
+}
+
 pub(super) fn put_extents(out: &mut Vec<u8>, extents: &[Extent]) {
     out.put_u32_le(extents.len() as u32);
     for extent in extents {
@@ -417,10 +442,7 @@ impl Body {
                 server: self.server()?,
                 extents: self.extents()?,
                 terms: self.terms()?,
-                reported: match self.flag()? {
-                    true => Some((self.epoch()?, self.u64()?)),
-                    false => None,
-                },
+                reported: self.maybe_end()?,
             },
             11 => Message::Joined,
             12 => Message::NameTaken {
@@ -459,10 +481,8 @@ impl Body {
                     _ => return Err(FrameError::Content("unknown start")),
                 },
                 reports: self.flag()?,
-                skip: match self.text()? {
-                    none if none.is_empty() => None,
-                    name => Some(server(&name)?),
-                },
+                skip: self.maybe_server()?,
+                holds: self.maybe_server()?,
                 from: self.positions()?,
             },
             21 => Message::Subscribed {
@@ -504,6 +524,11 @@ impl Body {
                 epoch: self.epoch()?,
                 end: self.u64()?,
             },
+            33 => Message::Held(self.positions()?),
+            34 => Message::Holders(Holders {
+                present: self.u32()? as usize,
+                to: self.maybe_end()?,
+            }),
             _ => return Err(FrameError::Content("unknown kind of frame")),
         })
     }
@@ -542,6 +567,20 @@ impl Body {
 
     pub(crate) fn server(&mut self) -> Result<ServerName, FrameError> {
         server(&self.text()?)
+    }
+
+    fn maybe_server(&mut self) -> Result<Option<ServerName>, FrameError> {
+        match self.text()? {
+            none if none.is_empty() => Ok(None),
+            name => server(&name).map(Some),
+        }
+    }
+
+    fn maybe_end(&mut self) -> Result<Option<(Epoch, u64)>, FrameError> {
+        Ok(match self.flag()? {
+            true => Some((self.epoch()?, self.u64()?)),
+            false => None,
+        })
     }
 
     pub(crate) fn epoch(&mut self) -> Result<Epoch, FrameError> {

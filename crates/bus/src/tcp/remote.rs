@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::asking::Refusal;
 use super::message::Message;
 use super::outbox::Outbox;
-use crate::{Extent, Found, Source, SourceError, SourceRead, Terms};
+use crate::{Extent, Found, Holders, Source, SourceError, SourceRead, Terms};
 
 /// Reads that a hub has going on one link at a time.
 const READS_MAX: usize = 32;
@@ -175,6 +175,12 @@ impl Source for RemoteSource {
         let _ = self
             .outbox
             .push(Message::ReportTaken { epoch, end }.frame(self.channel));
+    }
+
+    fn held(&self, holders: Holders) {
+        let _ = self
+            .outbox
+            .push(Message::Holders(holders).frame(self.channel));
     }
 
     async fn find(&self, question: Bytes) -> Result<Found, SourceError> {

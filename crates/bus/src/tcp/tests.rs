@@ -14,7 +14,9 @@ use super::frame::{BODY_MAX, Frame, HEADER, VERSION, parse, read_frame};
 use super::handshake::{Peer, greet};
 use super::message::Message;
 use crate::hub::Begin;
-use crate::{Batch, Extent, Found, Hub, HubOptions, LinkOptions, ReportMode, SourceRead, Terms};
+use crate::{
+    Batch, Extent, Found, Holders, Hub, HubOptions, LinkOptions, ReportMode, SourceRead, Terms,
+};
 
 const KEY: [u8; 32] = [3; 32];
 const LIMIT: Duration = Duration::from_secs(20);
@@ -288,9 +290,10 @@ fn bytes() -> impl Strategy<Value = Bytes> {
 
 fn terms() -> impl Strategy<Value = Terms> {
     let mode = prop::sample::select(&ReportMode::ALL[..]);
-    (mode, any::<bool>()).prop_map(|(mode, peers_at_once)| Terms {
+    (mode, any::<bool>(), any::<u8>()).prop_map(|(mode, peers_at_once, holders)| Terms {
         mode,
         peers_at_once,
+        holders,
     })
 }
 
@@ -357,16 +360,25 @@ fn message() -> impl Strategy<Value = Message> {
             begin,
             any::<bool>(),
             prop::option::of(server()),
+            prop::option::of(server()),
             positions()
         )
-            .prop_map(|(name, begin, reports, skip, from)| Message::Subscribe {
-                name,
-                begin,
-                reports,
-                skip,
-                from
-            }),
+            .prop_map(
+                |(name, begin, reports, skip, holds, from)| Message::Subscribe {
+                    name,
+                    begin,
+                    reports,
+                    skip,
+                    holds,
+                    from
+                }
+            ),
         positions().prop_map(|from| Message::Subscribed { from }),
+        positions().prop_map(Message::Held),
+        (any::<u32>(), prop::option::of((epoch(), any::<u64>()))).prop_map(|(present, to)| {
+            let present = present as usize;
+            Message::Holders(Holders { present, to })
+        }),
         (server(), epoch(), any::<u64>(), any::<u64>()).prop_map(|(server, epoch, from, to)| {
             Message::Gap {
                 server,

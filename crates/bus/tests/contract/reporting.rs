@@ -14,7 +14,7 @@ fn held_back(server: &str, mode: ReportMode) -> Arc<MemoryJournal> {
     let journal = MemoryJournal::new(server);
     journal.set_terms(Terms {
         mode,
-        peers_at_once: true,
+        ..Terms::default()
     });
     Arc::new(journal)
 }

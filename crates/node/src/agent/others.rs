@@ -13,11 +13,17 @@ pub(crate) struct Others {
     pub(crate) server: ServerName,
     pub(crate) memory: Arc<Memory>,
     pub(crate) metrics: Arc<NodeMetrics>,
+    /// Whether the memory keeps entries, so that their owners may count on it.
+    pub(crate) holds: bool,
 }
 
 impl Others {
     pub(crate) async fn run(self, bus: Arc<dyn Bus>) {
-        let request = Subscribe::oldest(self.server.as_str()).skip(self.server.clone());
+        let request = Subscribe::oldest(self.server.as_str());
+        let request = match self.holds {
+            true => request.holds(self.server.clone()),
+            false => request.skip(self.server.clone()),
+        };
         let mut subscription = match bus.subscribe(request).await {
             Ok(subscription) => subscription,
             Err(error) => {

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use selvedge_bus::{Batch, Extent, Found, Source, SourceError, SourceRead, Terms};
+use selvedge_bus::{Batch, Extent, Found, Holders, Source, SourceError, SourceRead, Terms};
 use selvedge_identity::{Epoch, ServerName};
 use selvedge_journal::{Delivery, Journal};
 use tokio::sync::watch;
 
 use super::find;
+use crate::acknowledge::Spread;
 use crate::metrics::{NodeMetrics, count};
 
 /// How an agent reports, and how far it has.
@@ -29,6 +30,7 @@ pub(crate) struct JournalSource {
     journal: Arc<Journal>,
     metrics: Arc<NodeMetrics>,
     terms: Terms,
+    spread: Arc<Spread>,
     reported: Mutex<Option<(Epoch, u64)>>,
     /// The last report that someone got all of.
     taken: watch::Sender<Option<(Epoch, u64)>>,
@@ -42,12 +44,14 @@ impl JournalSource {
         journal: Arc<Journal>,
         metrics: Arc<NodeMetrics>,
         terms: Terms,
+        spread: Arc<Spread>,
     ) -> Self {
         Self {
             server,
             journal,
             metrics,
             terms,
+            spread,
             reported: Mutex::default(),
             taken: watch::Sender::new(None),
             reads: AtomicU64::new(0),
@@ -161,6 +165,14 @@ impl Source for JournalSource {
 
     fn taken(&self, epoch: Epoch, end: u64) {
         self.taken.send_replace(Some((epoch, end)));
+    }
+
+    fn held(&self, holders: Holders) {
+        self.spread.held(holders);
+    }
+
+    fn stored(&self, epoch: Epoch, end: u64) {
+        self.spread.stored(epoch, end);
     }
 
     async fn find(&self, question: Bytes) -> Result<Found, SourceError> {

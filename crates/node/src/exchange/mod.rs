@@ -256,15 +256,16 @@ impl Exchange {
         Action::begin(self.inner.clone(), name)
     }
 
-    /// The answer's status is known: writes the effect and waits until it is durable. Call it
-    /// before the answer's first byte.
+    /// The answer's status is known: writes the effect and waits until it is as safe as the node's
+    /// [`AcknowledgeOptions`](crate::AcknowledgeOptions) ask. Call it before the answer's first
+    /// byte.
     pub async fn answer(&self, status: u16) -> Answer {
         let written = self.inner.write_effect(status);
         self.inner.proven(written).await
     }
 
-    /// The whole answer is known before its first byte: writes the end, and waits until it is
-    /// durable.
+    /// The whole answer is known before its first byte: writes the end, and waits as
+    /// [`Exchange::answer`] does.
     pub async fn finish(&self, end: End) -> Answer {
         let written = self.inner.write_closing(end);
         self.inner.proven(written).await
@@ -405,7 +406,7 @@ impl Inner {
         }
     }
 
-    /// Waits until the session's part of what was written is durable, and signs what it proves.
+    /// Waits until the session's part of what was written is acknowledged, and signs what it proves.
     async fn proven(&self, written: Option<Appended>) -> Answer {
         let (Some(session), mut heads) = (self.session, self.lock().actions.tips()) else {
             return Answer::default();
@@ -417,7 +418,7 @@ impl Inner {
         // the answer, too.
         let newest = written.into_iter().chain(self.lock().newest).max();
         if let Some(at) = newest {
-            self.node.durable(at).await;
+            self.node.acknowledged(at).await;
             for head in &mut heads {
                 // The journal's own: everything up to the effect record is durable now.
                 if head.position.server == *self.node.server() && head.position.epoch == at.epoch {
