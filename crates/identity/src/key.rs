@@ -38,6 +38,12 @@ impl KeyId {
         base64::digit_value(character).map(Self)
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
     /// Its character, in ASCII.
     #[must_use]
     pub fn character(self) -> u8 {

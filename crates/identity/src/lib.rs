@@ -37,6 +37,7 @@ pub use position::Position;
 pub use request::{DEPTH_MAX, IdentifierError, RequestIdentifier, STACK_MAX, Shape};
 pub use server::ServerName;
 pub use session::SessionId;
+pub use token::{ADDRESS_LENGTH, AddressedHead, address};
 pub use token::{SessionToken, TOKENS_MAX, TokenError, Union};
 pub use w3c::{StateText, TraceParent, TraceParentError, TraceState, TraceStateError};
 pub use wire::{HeaderText, ParseIdError};

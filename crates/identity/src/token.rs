@@ -7,12 +7,14 @@
 //!
 //! What comes in is a stranger's: its size is looked at first, its MAC second, its heads last.
 
+mod addressed;
 mod heads;
 mod union;
 
 use smallvec::SmallVec;
 use thiserror::Error;
 
+pub use addressed::{ADDRESS_LENGTH, AddressedHead, address};
 pub use union::{TOKENS_MAX, Union};
 
 use crate::key::{KeyId, MAC_LENGTH, MacError, purpose};

@@ -2,8 +2,8 @@
 
 use selvedge_identity::carrier::{self, Headers, b3, metadata, soap};
 use selvedge_identity::{
-    ClientId, Epoch, Head, Interaction, KeyRing, Origin, Position, RequestIdentifier, ServerName,
-    SessionToken, Shape,
+    AddressedHead, ClientId, Epoch, Head, Interaction, KeyRing, Origin, Position,
+    RequestIdentifier, ServerName, SessionToken, Shape, address,
 };
 
 const IDENTIFIER_PAGE: &str = include_str!("../../../docs/formats/request-identifier.md");
@@ -132,4 +132,30 @@ fn the_client_token_and_the_key_file_of_the_page() {
     let line = "A 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
     stands_in(TOKEN_PAGE, line);
     assert_eq!(KeyRing::parse(line), Ok(keys()));
+}
+
+#[test]
+fn the_addressed_head_of_the_page() {
+    let session = "00112233445566778899aabbccddeeff".parse().unwrap();
+    let head = Head {
+        position: Position {
+            server: ServerName::new("content-1").unwrap(),
+            epoch: Epoch {
+                counter: 3,
+                random: 0x9f8e_7d6c_5b4a_3f2e,
+            },
+            sequence: 304,
+        },
+        effect: 304,
+        counter: 8,
+    };
+    let secret = std::array::from_fn(|at| at as u8);
+    let sealed = AddressedHead::seal(session, &head, &KeyRing::single(secret));
+    stands_in(
+        TOKEN_PAGE,
+        &format!("selvedge-session: {}\n", sealed.text()),
+    );
+    let salt = std::array::from_fn(|at| at as u8);
+    let address = u64::from_be_bytes(address(session, &salt));
+    stands_in(TOKEN_PAGE, &format!("`{address:016x}`"));
 }

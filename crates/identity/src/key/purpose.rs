@@ -12,3 +12,10 @@ pub const BUS: &str = "selvedge 2026-11 bus link";
 pub const THRESHOLD: &str = "selvedge 2026-11 threshold link";
 /// Keys with which consumers read their audit.
 pub const AUDIT: &str = "selvedge 2026-11 audit key";
+/// Heads in broadcasts: the code of each.
+pub const ADDRESSED: &str = "selvedge 2026-11 addressed head";
+/// Heads in broadcasts: what hides each.
+pub const ADDRESSED_STREAM: &str = "selvedge 2026-11 addressed head stream";
+/// A session's address in a broadcast. The one purpose whose key is derived from a session's id,
+/// which its client knows, instead of the fleet's key.
+pub const ADDRESS: &str = "selvedge 2026-11 broadcast address";

@@ -84,6 +84,15 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<SmallVec<[Head; 1]>, TokenError
     Ok(heads)
 }
 
+/// Reads one head that is followed by nothing but zeros.
+pub(super) fn decode_filled(mut bytes: &[u8]) -> Option<Head> {
+    let length = bytes.len();
+    let head = decode_head(&mut bytes, None)?;
+    let read = length - bytes.len();
+    let needless = read.next_multiple_of(super::addressed::BLOCK) < length;
+    (!needless && bytes.iter().all(|&byte| byte == 0)).then_some(head)
+}
+
 fn decode_head(bytes: &mut &[u8], before: Option<&Position>) -> Option<Head> {
     let (&length, rest) = bytes.split_first()?;
     *bytes = rest;
