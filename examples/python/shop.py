@@ -69,11 +69,16 @@ class Fabric:
         body = {"name": name, "attributes": attributes}
         self._send(request, "POST", "/selvedge/v1/action", body)
 
-    def _send(self, request, method, target, body):
-        headers = {"content-type": "application/json"}
+    def broadcast(self, request, name, content_type, content):
+        """Sends content to everybody at once, with a head for the request's own session."""
+        headers = {"content-type": content_type, "selvedge-action": name}
+        self._send(request, "POST", "/selvedge/v1/broadcast", content, headers)
+
+    def _send(self, request, method, target, body, headers=None):
+        headers = headers or {"content-type": "application/json"}
         if request:
             headers["selvedge-request"] = request
-        text = None if body is None else json.dumps(body)
+        text = body if body is None or isinstance(body, str) else json.dumps(body)
         connection = http.client.HTTPConnection(self.egress, timeout=CALL_SECONDS_MAX)
         try:
             connection.request(method, target, text, headers)
@@ -149,7 +154,8 @@ class Shop:
             self.scheduled += 1
             scheduled = {"content": content, "number": self.scheduled}
             self.schedule = (self.schedule + [scheduled])[-SCHEDULE_MAX:]
-        self.fabric.action(request, "schedule broadcast")
+        told = json.dumps({"now": scheduled})
+        self.fabric.broadcast(request, "broadcast content", "application/json", told)
         return 202, {"scheduled": scheduled}
 
     def channel(self, request):

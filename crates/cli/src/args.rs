@@ -1,6 +1,6 @@
 //! The command line (design section 11).
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -245,6 +245,50 @@ pub(crate) struct Receiver {
 pub(crate) enum ReceiverCommand {
     /// Browse the shop: look, order, vote; the visit goes on after a restart.
     Browse(Browse),
+    /// Listen to broadcasts, and go on with the visit from those that address it.
+    Listen(Listen),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Listen {
+    /// The gateway.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) gateway: String,
+    /// Where the visit is kept between runs.
+    #[arg(long, value_name = "FILE", default_value = "receiver.json")]
+    pub(crate) state: PathBuf,
+    /// Listen on this address, joining its group if it is one's, instead of the gateway's stream.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) udp: Option<SocketAddr>,
+    /// The address of the interface by which the group is joined.
+    #[arg(long, value_name = "ADDRESS", requires = "udp")]
+    pub(crate) interface: Option<Ipv4Addr>,
+    /// Where the gateway's stream is.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/selvedge/broadcast",
+        conflicts_with = "udp"
+    )]
+    pub(crate) path: String,
+    /// What to do at the start, and after each broadcast that addresses the visit: steps as of
+    /// `browse`.
+    #[arg(
+        long,
+        value_name = "STEP,…",
+        value_delimiter = ',',
+        default_value = "channel"
+    )]
+    pub(crate) walk: Vec<Step>,
+    /// End after so many broadcasts.
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// How long one request may take, body and all; one that takes longer counts as failed.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
+    pub(crate) time_limit: Duration,
+    /// Print JSON, an event a line.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

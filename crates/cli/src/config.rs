@@ -18,6 +18,7 @@ use selvedge_node::{
     Acknowledge, AcknowledgeOptions, IpNet, Keep, MemoryOptions, WaitOptions, private_networks,
 };
 use selvedge_sidecar::SidecarOptions;
+use selvedge_transmit::SenderOptions;
 use serde::Deserialize;
 
 use crate::agent::AgentSection;
@@ -35,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) keys: Option<PathBuf>,
     pub(crate) gateway: GatewayOptions,
     pub(crate) sidecar: Option<SidecarOptions>,
+    /// Broadcasts over UDP.
+    pub(crate) transmitter: SenderOptions,
     pub(crate) bus: BusSection,
     pub(crate) admin: AdminSection,
     pub(crate) repository: RepositorySection,
@@ -313,6 +316,14 @@ fn check(config: &Config) -> Result<()> {
     TrustedSection::networks(&config.trusted.servers)?;
     config.agent.check()?;
     config.node.check(&config.bus, &config.agent)?;
+    let transmitter = config.transmitter.check();
+    transmitter.map_err(|fault| anyhow!("transmitter: {fault}"))?;
+    let path = &config.gateway.broadcast.path;
+    if !path.is_empty() && !path.starts_with('/') {
+        return Err(anyhow!(
+            "gateway.broadcast.path = {path:?}: a path begins with /; empty, there is no stream"
+        ));
+    }
     thresholds::check(&config.thresholds, &config.monitor)?;
     transactions::check(&config.transactions)?;
     Ok(())

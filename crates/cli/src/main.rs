@@ -21,6 +21,7 @@ mod roles;
 mod signal;
 mod thresholds;
 mod transactions;
+mod transmit;
 mod up;
 
 use std::io::{ErrorKind, IsTerminal as _};
@@ -28,9 +29,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser as _;
-use selvedge_receiver::BrowseOptions;
+use selvedge_receiver::{BrowseOptions, ListenOptions, Source};
 
-use crate::args::{Browse, Cli, Command, ReceiverCommand, Search};
+use crate::args::{Browse, Cli, Command, Listen, ReceiverCommand, Search};
 
 /// A fifth of the gateway's own time went into the system's allocator (benches/benches/gateway.rs).
 #[global_allocator]
@@ -100,6 +101,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Import(args) => import::import(&args).await,
         Command::Receiver(args) => match args.what {
             ReceiverCommand::Browse(args) => browse(args).await,
+            ReceiverCommand::Listen(args) => listen(args).await,
         },
         Command::Gateway(args) => roles::gateway(args).await,
         Command::Sidecar(args) => roles::sidecar(args).await,
@@ -167,6 +169,31 @@ async fn browse(args: Browse) -> Result<()> {
     let summary = selvedge_receiver::browse(options, &mut std::io::stdout()).await?;
     if summary.sent > 0 && summary.failed == summary.sent {
         anyhow::bail!("none of {} requests was answered", summary.sent);
+    }
+    Ok(())
+}
+
+async fn listen(args: Listen) -> Result<()> {
+    let options = ListenOptions {
+        source: match args.udp {
+            Some(address) => Source::Udp {
+                address,
+                interface: args.interface,
+            },
+            None => Source::Stream(args.path),
+        },
+        count: args.count,
+        browse: BrowseOptions {
+            state: Some(args.state),
+            walk: args.walk,
+            time_limit: args.time_limit,
+            json: args.json,
+            ..BrowseOptions::new(args.gateway)
+        },
+    };
+    let summary = selvedge_receiver::listen(options, &mut std::io::stdout()).await?;
+    if summary.failed > 0 {
+        anyhow::bail!("{} of {} requests failed", summary.failed, summary.sent);
     }
     Ok(())
 }

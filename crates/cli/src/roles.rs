@@ -18,6 +18,7 @@ use crate::base::{Base, any_port, name};
 use crate::collect::Collecting;
 use crate::monitors::Monitors;
 use crate::ports::Ports;
+use crate::transmit::Transmitting;
 use crate::{config, print, signal, up};
 
 /// The load balancer, with the bus hub in it (B10), and the repository where asked.
@@ -41,7 +42,7 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     };
     let own_name = args.member.name.clone();
     let server = base.gateway(own_name.unwrap_or_else(|| name("gateway")));
-    let node = base.node(server, bus).await?;
+    let node = base.node(server, bus.clone()).await?;
     let mut options = config.gateway.clone();
     if let Some(listen) = args.listen {
         options.listen = vec![listen];
@@ -51,7 +52,10 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     let running = Gateway::start(options, node.clone())
         .await
         .context("gateway")?;
+    let broadcaster = running.broadcaster();
+    let transmitting = Transmitting::start(&base, &*bus, &node, broadcaster).await?;
     let mut metrics = Metrics::default();
+    transmitting.show(&mut metrics);
     metrics.node(&node);
     metrics.hub(&hub);
     metrics.routes(selvedge_follow::http::router(Arc::new(hub.clone())));
@@ -75,6 +79,7 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
         .await;
     running.stop().await;
     node.stop().await;
+    transmitting.stop();
     admin.stop().await;
     if let Some(repository) = repository {
         repository.stop().await;

@@ -19,6 +19,7 @@ use crate::collect::Collecting;
 use crate::monitors::Monitors;
 use crate::ports::Ports;
 use crate::print::{self, DIM, NAME, styled};
+use crate::transmit::Transmitting;
 use crate::{config, signal};
 
 /// Example content servers, unless told otherwise.
@@ -33,6 +34,7 @@ struct Whole {
     backs: Backs,
     nodes: Vec<Node>,
     monitors: Monitors,
+    transmitting: Transmitting,
 }
 
 /// What stands behind the gateway.
@@ -77,6 +79,7 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
         sidecars(base, &args.upstream, &bus).await?
     };
     let monitored = bus.clone();
+    let followed = bus.clone();
     let gateway_node = base.node(base.gateway(name("gateway")), bus).await?;
     let mut options = config.gateway.clone();
     for listen in &mut options.listen {
@@ -89,6 +92,8 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     let gateway = Gateway::start(options, gateway_node.clone())
         .await
         .context("gateway")?;
+    let broadcaster = gateway.broadcaster();
+    let transmitting = Transmitting::start(base, &*followed, &gateway_node, broadcaster).await?;
     let mut nodes = backs.nodes.clone();
     nodes.push(gateway_node);
     let mut metrics = Metrics::default();
@@ -98,6 +103,7 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     metrics.hub(&hub);
     let counts = gateway.metrics();
     metrics.more(move || counts.counts().to_prometheus());
+    transmitting.show(&mut metrics);
     // The example shop's orders are fulfilled, unless the configuration has its own.
     let orders = if args.upstream.is_empty() {
         config::transactions_of(shop::TRANSACTIONS)?
@@ -130,6 +136,7 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
         backs,
         nodes,
         monitors,
+        transmitting,
     };
     Ok((running, ports, banner))
 }
@@ -146,6 +153,7 @@ async fn stop(running: Whole) {
     for node in running.nodes {
         node.stop().await;
     }
+    running.transmitting.stop();
     running.monitors.stop().await;
     running.admin.stop().await;
     running.collecting.stop().await;

@@ -77,7 +77,7 @@ impl Fold {
     }
 
     /// Takes the record at `sequence`. Returns the sequence of the entry that it made or changed;
-    /// `None` if it changed none: a repeat, or its opening is not here yet.
+    /// `None` if it changed none: a repeat, or its opening is not here yet, or it is no part of one.
     pub fn apply(&mut self, sequence: u64, record: Record) -> Option<u64> {
         match record {
             Record::Opening(opening) => self.open(sequence, *opening, Late::default()),
@@ -104,6 +104,7 @@ impl Fold {
                 };
                 self.follow(opening, sequence, late)
             }
+            Record::Broadcast { .. } => None,
         }
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::codec::{put_closing, put_effect, put_opening, read_closing, read_effect, read_opening};
-use crate::wire::{Reader, put_message};
+use crate::wire::{Reader, put_bytes, put_message, put_number};
 use crate::{Closing, Effect, Opening};
 
 /// One record of an entry. The journal gives it its sequence; a later record names its opening's
@@ -33,6 +33,13 @@ pub enum Record {
     },
     /// A short entry, all in one.
     Whole(Box<Opening>, Box<Closing>),
+    /// What an action sends to many receivers at once: no part of an entry.
+    Broadcast {
+        /// The opening's sequence of the action that sends it.
+        opening: u64,
+        /// The broadcast (docs/formats/broadcast.md), at most 1 MiB.
+        broadcast: Bytes,
+    },
 }
 
 /// Why bytes are not a record.
@@ -53,13 +60,26 @@ const OPENING: u8 = 1;
 const EFFECT: u8 = 2;
 const CLOSING: u8 = 3;
 const WHOLE: u8 = 4;
+const BROADCAST: u8 = 5;
 
 const WHOLE_OPENING: u32 = 1;
 const WHOLE_CLOSING: u32 = 2;
 
+const BROADCAST_OPENING: u32 = 1;
+const BROADCAST_BYTES: u32 = 2;
+
+/// Bytes of a broadcast at most.
+const BROADCAST_MAX: usize = 1 << 20;
+
 impl Record {
     /// The kinds of record that begin an entry.
     pub(crate) const OPENS: [u8; 2] = [OPENING, WHOLE];
+
+    /// Whether bytes are meant as a broadcast: who looks for nothing else need not read the rest.
+    #[must_use]
+    pub fn is_broadcast(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&BROADCAST)
+    }
 
     /// Appends the binary form (docs/formats/entry.md). Its first byte is the record's kind, 1 to
     /// 255; kind 0 belongs to the journal.
@@ -93,11 +113,16 @@ impl Record {
                     put_closing(out, None, closing);
                 });
             }
+            Self::Broadcast { opening, broadcast } => {
+                out.push(BROADCAST);
+                put_number(out, BROADCAST_OPENING, *opening);
+                put_bytes(out, BROADCAST_BYTES, broadcast);
+            }
         }
     }
 
-    /// Reads the binary form. Bodies of 4 KiB and more share the memory of `bytes`, all else is
-    /// copied.
+    /// Reads the binary form. Bodies of 4 KiB and more, and broadcasts, share the memory of `bytes`,
+    /// all else is copied.
     ///
     /// # Errors
     /// See [`RecordError`].
@@ -136,6 +161,23 @@ impl Record {
                     opening.ok_or(RecordError::Bad("opening"))?,
                     closing.ok_or(RecordError::Bad("closing"))?,
                 ))
+            }
+            BROADCAST => {
+                let (mut opening, mut broadcast) = (None, None);
+                while let Some((number, value)) = message.field()? {
+                    match number {
+                        BROADCAST_OPENING => opening = Some(value.number("opening")?),
+                        BROADCAST_BYTES => {
+                            let part = value.bytes(BROADCAST_MAX, "broadcast")?;
+                            broadcast = Some(bytes.slice_ref(part));
+                        }
+                        _ => {}
+                    }
+                }
+                Ok(Self::Broadcast {
+                    opening: opening.ok_or(RecordError::Bad("opening"))?,
+                    broadcast: broadcast.ok_or(RecordError::Bad("broadcast"))?,
+                })
             }
             kind => Err(RecordError::UnknownKind(kind)),
         }

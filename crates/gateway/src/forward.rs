@@ -14,6 +14,7 @@ use selvedge_relay::{
 };
 use smallvec::SmallVec;
 
+use crate::broadcast::Ring;
 use crate::log_server::{LogServer, Visit};
 use crate::metrics::Metrics;
 use crate::options::GatewayOptions;
@@ -26,10 +27,14 @@ pub(crate) struct Forward {
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) log_server: Arc<LogServer>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) ring: Arc<Ring>,
 }
 
 impl Handler for Forward {
     async fn handle(&self, mut request: Request) -> Response {
+        if self.ring.serves(request.head.path()) {
+            return self.broadcasts(&request.head);
+        }
         self.metrics.requests.fetch_add(1, Relaxed);
         let counted = Counted::new(&self.metrics);
         let visit = self.log_server.admit(&request.head.fields);
@@ -79,6 +84,25 @@ struct Failure {
 }
 
 impl Forward {
+    /// Streams broadcasts, and takes the heads that came with them.
+    fn broadcasts(&self, head: &RequestHead) -> Response {
+        let fields = &head.fields;
+        match head.method() {
+            "GET" => {
+                let last = fields.get("last-event-id");
+                let last = last.and_then(|id| str::from_utf8(id).ok());
+                self.ring.stream(self.log_server.session(fields), last)
+            }
+            "POST" => self.log_server.unite(fields),
+            _ => {
+                let text = "broadcasts are streamed by GET; their heads are posted\n";
+                let mut response = Response::text(405, text);
+                response.head.fields.append("allow", "GET, POST");
+                response
+            }
+        }
+    }
+
     /// Opens the gateway's own entry: the root of the call tree, or the next level of one that a
     /// trusted client began.
     fn enter(&self, request: &Request, visit: &Visit) -> Exchange {

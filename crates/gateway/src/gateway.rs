@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use selvedge_node::Node;
@@ -9,6 +10,7 @@ use selvedge_relay::{Server, ServerCounter};
 use thiserror::Error;
 use tokio::net::TcpListener;
 
+use crate::broadcast::{Broadcaster, Ring};
 use crate::forward::Forward;
 use crate::log_server::LogServer;
 use crate::metrics::{GatewayCounts, Metrics};
@@ -46,6 +48,7 @@ pub struct RunningGateway {
     servers: Vec<Server>,
     upstreams: Arc<Upstreams>,
     metrics: Arc<Metrics>,
+    ring: Arc<Ring>,
     probing: tokio::task::JoinHandle<()>,
     grace: Duration,
 }
@@ -54,6 +57,7 @@ pub struct RunningGateway {
 #[derive(Clone)]
 pub struct GatewayMetrics {
     metrics: Arc<Metrics>,
+    ring: Arc<Ring>,
     upstreams: Arc<Upstreams>,
     servers: Vec<ServerCounter>,
 }
@@ -63,6 +67,9 @@ impl GatewayMetrics {
     #[must_use]
     pub fn counts(&self) -> GatewayCounts {
         let mut counts = self.metrics.snapshot();
+        counts.broadcasts = self.ring.told.load(Relaxed);
+        counts.broadcast_streams = self.ring.streams.load(Relaxed);
+        counts.broadcast_streams_slow = self.ring.streams_slow.load(Relaxed);
         for server in &self.servers {
             let server = server.counts();
             counts.connections += server.connections;
@@ -98,6 +105,8 @@ impl Gateway {
         let metrics = Arc::new(Metrics::default());
         let cookies = options.cookies.clone();
         let log_server = Arc::new(LogServer::new(node.clone(), Arc::clone(&metrics), cookies));
+        let run = u64::from_le_bytes(node.random());
+        let ring = Arc::new(Ring::new(options.broadcast.clone(), run));
         let limits = options.limits.clone();
         let grace = Duration::from_millis(options.stop_grace_ms);
         let forward = Arc::new(Forward {
@@ -106,6 +115,7 @@ impl Gateway {
             upstreams: Arc::clone(&upstreams),
             log_server,
             metrics: Arc::clone(&metrics),
+            ring: Arc::clone(&ring),
         });
         let mut servers = Vec::with_capacity(listeners.len());
         for (address, listener) in listeners {
@@ -119,6 +129,7 @@ impl Gateway {
             probing: tokio::spawn(probe::probe(Arc::clone(&upstreams))),
             upstreams,
             metrics,
+            ring,
             grace,
         })
     }
@@ -159,14 +170,22 @@ impl RunningGateway {
     pub fn metrics(&self) -> GatewayMetrics {
         GatewayMetrics {
             metrics: Arc::clone(&self.metrics),
+            ring: Arc::clone(&self.ring),
             upstreams: Arc::clone(&self.upstreams),
             servers: self.servers.iter().map(Server::counter).collect(),
         }
     }
 
-    /// Stops listening and lets requests in flight finish, for at most the configured time. The
+    /// What tells its clients of broadcasts.
+    #[must_use]
+    pub fn broadcaster(&self) -> Broadcaster {
+        self.ring.broadcaster()
+    }
+
+    /// Stops listening, ends streams of broadcasts, and lets requests in flight finish, for at most the configured time. The
     /// node is stopped by whoever started it, after this.
     pub async fn stop(mut self) {
+        self.ring.end();
         let mut stopping = tokio::task::JoinSet::new();
         for server in std::mem::take(&mut self.servers) {
             let grace = self.grace;

@@ -5,10 +5,12 @@
 //! It keeps no bodies and orders nothing: the session's order is advanced by the server it picks.
 //! Only the gateway speaks cookies ([`cookies`], [`jar`]).
 //!
-//! Every path belongs to the users; the gateway's own state is told by [`RunningGateway`].
+//! Every path belongs to the users, but the one where broadcasts are told
+//! ([`BroadcastOptions::path`]); the gateway's own state is told by [`RunningGateway`].
 //!
-//! Requirements: A3, A4, A9 (cookies), B1, B4.
+//! Requirements: A3, A4, A9 (cookies), A10, B1, B4.
 
+mod broadcast;
 pub mod cookies;
 mod forward;
 mod gateway;
@@ -22,6 +24,7 @@ mod policy;
 mod probe;
 mod upstream;
 
+pub use broadcast::{BroadcastOptions, Broadcaster};
 pub use gateway::{Gateway, GatewayError, GatewayMetrics, RunningGateway};
 pub use health::{Health, HealthOptions, ProbeOptions};
 pub use load::PeakEwma;

@@ -9,15 +9,17 @@
 //!
 //! *Out.* The answer's token goes back the way the client's came. A request with a
 //! `selvedge-session` or `selvedge-client` field is a program's: it gets fields and no cookies.
-//! One with our cookies is a browser's: it gets cookies ([`crate::jar`]). One with neither may be either: it gets both.
+//! One with our cookies is a browser's: it gets cookies ([`crate::jar`]). One with neither may be
+//! either: it gets both. (Heads that broadcasts brought decide nothing here: a program sends them
+//! beside its token, a page's script beside the cookies.)
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use selvedge_entry::Text;
 use selvedge_identity::carrier::{self, b3};
-use selvedge_identity::{ClientId, SessionId, SessionToken, TokenError, Union};
+use selvedge_identity::{AddressedHead, ClientId, SessionId, SessionToken, TokenError, Union};
 use selvedge_node::Node;
-use selvedge_relay::{Fields, is};
+use selvedge_relay::{Body, Fields, Response, ResponseHead, is};
 use smallvec::SmallVec;
 
 use crate::cookies::{self, Ours};
@@ -51,6 +53,8 @@ pub(crate) struct Visit {
     carried: Carried,
     /// Why tokens were refused.
     pub(crate) flags: Vec<Text>,
+    /// Heads of broadcasts that were.
+    heads_refused: usize,
 }
 
 /// How a client holds what it is given.
@@ -78,7 +82,8 @@ impl LogServer {
         let headers: SmallVec<[&[u8]; 2]> = fields.get_all(carrier::SESSION).collect();
         let client_field = fields.get(carrier::CLIENT);
         let ours = Ours::read(fields.get_all("cookie"));
-        let way = if !headers.is_empty() || client_field.is_some() {
+        let of_a_program = client_field.is_some() || !headers.iter().all(|value| is_heads(value));
+        let way = if of_a_program {
             Way::Fields
         } else if ours.is_empty() {
             Way::Both
@@ -145,6 +150,41 @@ impl LogServer {
             way,
             carried,
             flags,
+            heads_refused: union.heads_refused,
+        }
+    }
+
+    /// The session that a request's tokens are of; it is not asked for more than that.
+    pub(crate) fn session(&self, fields: &Fields) -> Option<SessionId> {
+        let ours = Ours::read(fields.get_all("cookie"));
+        let cookies = ours.tokens.iter().map(|(_, token)| *token);
+        let values = fields.get_all(carrier::SESSION).chain(cookies);
+        Some(SessionToken::unite(values, self.node.keys()).token?.session)
+    }
+
+    /// Answers a browser whose page gives back heads that broadcasts brought: its cookies get them.
+    pub(crate) fn unite(self: &Arc<Self>, fields: &Fields) -> Response {
+        let values = fields.get_all(carrier::SESSION);
+        let heads = values
+            .flat_map(tokens)
+            .filter(|t| AddressedHead::is_meant(t));
+        let heads = heads.count();
+        if heads == 0 {
+            let text = "post a broadcast's head in the field selvedge-session\n";
+            return Response::text(400, text);
+        }
+        let visit = self.admit(fields);
+        if visit.fresh || visit.heads_refused == heads {
+            let text = "these heads are not of the session that the request is of\n";
+            return Response::text(403, text);
+        }
+        let mut head = ResponseHead::new(204);
+        head.fields.append(carrier::SESSION, &visit.token);
+        visit.mark_answer(&mut head.fields);
+        Response {
+            head,
+            body: Body::empty(),
+            tunnel: None,
         }
     }
 
@@ -257,6 +297,18 @@ fn sole<'a>(values: impl Iterator<Item = &'a [u8]>, union: &Union) -> Option<Str
         return None;
     }
     str::from_utf8(only).ok().map(str::to_owned)
+}
+
+/// The tokens of one value.
+fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let all = value.split(|&b| b == b',').map(<[u8]>::trim_ascii);
+    all.filter(|token| !token.is_empty())
+}
+
+/// Whether a value holds heads of broadcasts and nothing else: a page's script may have sent it.
+fn is_heads(value: &[u8]) -> bool {
+    let mut tokens = tokens(value).peekable();
+    tokens.peek().is_some() && tokens.all(AddressedHead::is_meant)
 }
 
 /// Why a request got a fresh session.

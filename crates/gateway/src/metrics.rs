@@ -28,6 +28,12 @@ pub struct GatewayCounts {
     pub connections: u64,
     /// Connections open.
     pub connections_open: usize,
+    /// Broadcasts told.
+    pub broadcasts: u64,
+    /// Streams of broadcasts that are open.
+    pub broadcast_streams: usize,
+    /// Streams closed because their readers fell behind.
+    pub broadcast_streams_slow: u64,
     /// By server.
     pub upstreams: Vec<UpstreamCounts>,
 }
@@ -86,6 +92,13 @@ impl GatewayCounts {
         plain("retries_total", "counter", self.retries);
         plain("connections_total", "counter", self.connections);
         plain("connections_open", "gauge", self.connections_open as u64);
+        plain("broadcasts_total", "counter", self.broadcasts);
+        plain("broadcast_streams", "gauge", self.broadcast_streams as u64);
+        plain(
+            "broadcast_streams_slow_total",
+            "counter",
+            self.broadcast_streams_slow,
+        );
         let mut labelled = |name: &str, label: &str, values: Vec<(String, u64)>| {
             let _ = writeln!(out, "# TYPE selvedge_gateway_{name} counter");
             for (value, count) in values {

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientLimits, HealthOptions, Limits, Policy};
+use crate::{BroadcastOptions, ClientLimits, HealthOptions, Limits, Policy};
 
 /// The gateway's settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub struct GatewayOptions {
     pub health: HealthOptions,
     /// The cookies of browsers.
     pub cookies: CookieOptions,
+    /// The stream of broadcasts.
+    pub broadcast: BroadcastOptions,
     /// Tell the servers who asked: `x-forwarded-for`, `x-forwarded-host`, `x-forwarded-proto`.
     pub forwarded: bool,
     /// How long requests in flight may take when it stops, in milliseconds.
@@ -48,6 +50,7 @@ impl Default for GatewayOptions {
             latency_decay_ms: 5_000,
             health: HealthOptions::default(),
             cookies: CookieOptions::default(),
+            broadcast: BroadcastOptions::default(),
             forwarded: true,
             stop_grace_ms: 10_000,
             limits: Limits::default(),

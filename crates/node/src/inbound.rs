@@ -99,6 +99,7 @@ impl Node {
     pub fn count_refused(&self, union: &Union) -> Vec<Text> {
         let metrics = self.metrics();
         add(&metrics.tokens_other_session, union.other_sessions);
+        add(&metrics.heads_refused, union.heads_refused);
         let reasons = union.refused.iter().map(|reason| {
             let (counter, flag) = match reason {
                 TokenError::Malformed => (&metrics.tokens_malformed, "malformed_token"),
@@ -110,6 +111,9 @@ impl Node {
             Text::from(flag)
         });
         let mut flags: Vec<Text> = reasons.collect();
+        if union.heads_refused > 0 {
+            flags.push("refused_head".into());
+        }
         flags.sort();
         flags.dedup();
         flags

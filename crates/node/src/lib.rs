@@ -6,11 +6,12 @@
 //! it announces its own journal on the back-end network and remembers everyone else's. It does
 //! not speak HTTP: it takes and gives header values.
 //!
-//! Requirements: A1, A2, A5, A7, A8, A9, B2, D2, D6, D7, E6.
+//! Requirements: A1, A2, A5, A7, A8, A9, A10, B2, D2, D6, D7, E6.
 
 mod acknowledge;
 mod agent;
 mod beside;
+mod broadcasts;
 mod clock;
 mod exchange;
 mod gather;
@@ -28,8 +29,11 @@ mod wait;
 pub use acknowledge::{Acknowledge, AcknowledgeOptions};
 pub use agent::AgentStatus;
 pub use beside::{Beside, BesideCounts, BesideError, BesideOptions};
+pub use broadcasts::{Broadcasted, Broadcasts};
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
-pub use exchange::{Action, Answer, End, Exchange, Outbound, OutboundHeaders, outcome_of};
+pub use exchange::{
+    Action, Answer, BroadcastError, End, Exchange, Outbound, OutboundHeaders, Sent, outcome_of,
+};
 pub use gather::Gathered;
 pub use identifiers::{IdentifierOptions, Levels, Wrap, Wrapped};
 pub use inbound::Inbound;

@@ -11,13 +11,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use selvedge_entry::{Closing, Data, Effect, Entry, Follow, Opening, Record};
-use selvedge_identity::{Epoch, Position, ServerName, SessionId};
+use selvedge_identity::{ClientId, Epoch, HEADS_MAX, Position, ServerName, SessionId};
 use selvedge_journal::EpochStart;
 use tokio::sync::Notify;
 
 /// Actions that one look for missing heads goes through at most: what lies deeper was looked at
 /// when the actions between came in, but for a memory that has just started.
 const SEARCH_MAX: usize = 1024;
+
+/// Actions of a session among which its tips are looked for.
+const TIPS_SEARCH_MAX: usize = 256;
 
 /// Ended epochs of one server that are remembered.
 const EPOCHS_MAX: usize = 64;
@@ -55,6 +58,16 @@ struct State {
     sessions: HashMap<SessionId, VecDeque<Position>>,
     arrival: VecDeque<Position>,
     counts: MemoryCounts,
+}
+
+/// Where a session stands, as far as is known here.
+pub(crate) struct Tips {
+    /// What nothing follows.
+    pub(crate) tips: Vec<Follow>,
+    /// The greatest counter.
+    pub(crate) floor: Option<u64>,
+    /// Whose session it is.
+    pub(crate) client: Option<ClientId>,
 }
 
 /// What is known of one server's journal.
@@ -157,6 +170,32 @@ impl Memory {
         drop(state);
         entries.sort_by_cached_key(Entry::ordering);
         entries
+    }
+
+    /// What nothing that this memory holds of the session follows: what an action follows that the
+    /// session's client did not ask for. Of a long history the newest part is looked at.
+    pub(crate) fn tips(&self, session: SessionId) -> Tips {
+        let state = self.lock();
+        let positions = state.sessions.get(&session);
+        let newest = positions.into_iter().flatten().rev().take(TIPS_SEARCH_MAX);
+        let held: Vec<&Entry> = newest
+            .filter_map(|position| state.held(position))
+            .map(|held| &held.entry)
+            .collect();
+        let followed: HashSet<&Position> = held
+            .iter()
+            .flat_map(|entry| &entry.opening.after)
+            .map(|follow| &follow.position)
+            .collect();
+        let tips = held
+            .iter()
+            .filter(|entry| !followed.contains(&entry.position))
+            .take(HEADS_MAX);
+        Tips {
+            tips: tips.map(|entry| follow(entry)).collect(),
+            floor: held.iter().filter_map(|entry| entry.opening.counter).max(),
+            client: held.iter().find_map(|entry| entry.opening.client),
+        }
     }
 
     /// The watermark of every epoch known, for a subscription to go on from.
@@ -293,6 +332,8 @@ impl State {
                 held.entry.closing = Some(*closing);
                 self.counts.bytes += grown;
             }
+            // Its content is for receivers; the action that sent it is an entry.
+            Record::Broadcast { .. } => {}
         }
     }
 
@@ -438,6 +479,15 @@ enum Knows {
     NotYet,
     /// Its server is down, or its epoch ended before it.
     Never,
+}
+
+/// What follows an entry names this of it.
+fn follow(entry: &Entry) -> Follow {
+    let effect = entry.effect.as_ref().map(|(sequence, _)| *sequence);
+    Follow {
+        position: entry.position.clone(),
+        effect: effect.unwrap_or(entry.position.sequence),
+    }
 }
 
 /// What a closing without an effect record says of the effect.

@@ -86,6 +86,10 @@ counters! {
     /// Effects and ends not written, because the epoch of their opening had ended: the disk failed
     /// under a request.
     records_orphaned,
+    /// Heads of broadcasts refused: damaged, or not sealed for the request's session.
+    heads_refused,
+    /// Broadcasts made.
+    broadcasts,
     /// Batches announced on the back-end network.
     batches_announced,
     /// Reports made, by an agent that reports on a period.

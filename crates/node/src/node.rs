@@ -361,12 +361,23 @@ impl Node {
         &self,
         session: SessionId,
         floor: u64,
+        opening: Opening,
+    ) -> Option<(Head, Appended)> {
+        self.append_ordered(session, floor, opening, Record::Opening)
+    }
+
+    /// As [`Self::append_action`], as the record that `record` makes of the opening.
+    pub(crate) fn append_ordered(
+        &self,
+        session: SessionId,
+        floor: u64,
         mut opening: Opening,
+        record: impl FnOnce(Box<Opening>) -> Record,
     ) -> Option<(Head, Appended)> {
         let mut orderer = self.lock_orderer();
         let counter = orderer.next(session, floor)?;
         opening.counter = Some(counter);
-        let at = self.append(&Record::Opening(Box::new(opening)))?;
+        let at = self.append(&record(Box::new(opening)))?;
         drop(orderer);
         let head = Head {
             position: self.position(at),

@@ -16,11 +16,12 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::listen::Came;
 use crate::plan::Plan;
 use crate::report::{Done, Report, Sent};
 use crate::{BrowseError, Carried, StateFile, Step, TokenJar, default_walk};
 
-const SESSION: &str = "selvedge-session";
+pub(crate) const SESSION: &str = "selvedge-session";
 const CLIENT: &str = "selvedge-client";
 
 /// The most of an answer's body that is kept to be understood; the rest is read and counted.
@@ -84,6 +85,10 @@ pub struct Summary {
     /// Orders that had been confirmed before the list of orders was asked for, and were not in
     /// it: users read their own writes on any server (E6), so this stays 0.
     pub orders_unseen: u64,
+    /// Broadcasts taken.
+    pub broadcasts: u64,
+    /// Of these, how many brought a head for this session.
+    pub addressed: u64,
     /// Answers by the server that gave them.
     pub servers: BTreeMap<String, u64>,
 }
@@ -97,61 +102,16 @@ pub async fn browse(
     options: BrowseOptions,
     out: &mut (dyn Write + Send),
 ) -> Result<Summary, BrowseError> {
-    let base = base(&options.gateway)?;
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(options.time_limit)
-        .build()
-        .map_err(BrowseError::Client)?;
-    let state = options.state.map(StateFile::new);
-    let jar = match &state {
-        Some(state) => state.load()?,
-        None => TokenJar::default(),
-    };
-    let mut report = Report::new(out, options.json);
-    report.begin(jar.session()).map_err(BrowseError::Output)?;
-    let viewer = Viewer {
-        client,
-        base,
-        state,
-        visit: Mutex::new(Visit {
-            plan: Plan::new(
-                options.walk,
-                options.rounds,
-                options.delay_max,
-                options.seed,
-            ),
-            jar,
-            report,
-            items: Vec::new(),
-            orders: BTreeSet::new(),
-            summary: Summary::default(),
-        }),
-    };
-    while viewer.visit().jar.tokens().is_empty() {
-        if !viewer.step().await? {
-            break;
-        }
-    }
-    let workers = (0..options.in_flight.max(1)).map(|_| async {
-        while viewer.step().await? {}
-        Ok(())
-    });
+    let in_flight = options.in_flight.max(1);
+    let viewer = Viewer::start(options, out)?;
+    viewer.open().await?;
+    let workers = (0..in_flight).map(|_| viewer.finish_round());
     futures_util::future::try_join_all(workers).await?;
-    let mut visit = viewer
-        .visit
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    visit.summary.session = visit.jar.session().map(str::to_owned);
-    visit
-        .report
-        .end(&visit.summary)
-        .map_err(BrowseError::Output)?;
-    Ok(visit.summary)
+    viewer.end()
 }
 
-fn base(gateway: &str) -> Result<Url, BrowseError> {
+/// The gateway's URL.
+pub(crate) fn base(gateway: &str) -> Result<Url, BrowseError> {
     let refused = |reason: String| BrowseError::Gateway {
         url: gateway.to_owned(),
         reason,
@@ -163,7 +123,7 @@ fn base(gateway: &str) -> Result<Url, BrowseError> {
     Ok(url)
 }
 
-struct Viewer<'a> {
+pub(crate) struct Viewer<'a> {
     client: reqwest::Client,
     base: Url,
     state: Option<StateFile>,
@@ -190,6 +150,129 @@ struct Answer {
 }
 
 impl<'a> Viewer<'a> {
+    /// Reads the state, and says what it goes on with.
+    pub(crate) fn start(
+        options: BrowseOptions,
+        out: &'a mut (dyn Write + Send),
+    ) -> Result<Self, BrowseError> {
+        let base = base(&options.gateway)?;
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(options.time_limit)
+            .build()
+            .map_err(BrowseError::Client)?;
+        let state = options.state.map(StateFile::new);
+        let jar = match &state {
+            Some(state) => state.load()?,
+            None => TokenJar::default(),
+        };
+        let mut report = Report::new(out, options.json);
+        report.begin(jar.session()).map_err(BrowseError::Output)?;
+        Ok(Self {
+            client,
+            base,
+            state,
+            visit: Mutex::new(Visit {
+                plan: Plan::new(
+                    options.walk,
+                    options.rounds,
+                    options.delay_max,
+                    options.seed,
+                ),
+                jar,
+                report,
+                items: Vec::new(),
+                orders: BTreeSet::new(),
+                summary: Summary::default(),
+            }),
+        })
+    }
+
+    /// Goes through the plan, one request after the other, until there is a session.
+    pub(crate) async fn open(&self) -> Result<(), BrowseError> {
+        while self.visit().jar.tokens().is_empty() {
+            if !self.step().await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes through the rest of the plan.
+    pub(crate) async fn finish_round(&self) -> Result<(), BrowseError> {
+        while self.step().await? {}
+        Ok(())
+    }
+
+    /// Plans one more round of the walk.
+    pub(crate) fn begin_round(&self) {
+        self.visit().plan.again();
+    }
+
+    /// Says what came of it.
+    pub(crate) fn end(self) -> Result<Summary, BrowseError> {
+        let mut visit = self
+            .visit
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        visit.summary.session = visit.jar.session().map(str::to_owned);
+        visit
+            .report
+            .end(&visit.summary)
+            .map_err(BrowseError::Output)?;
+        Ok(visit.summary)
+    }
+
+    /// What came of it so far.
+    pub(crate) fn summary(&self) -> Summary {
+        self.visit().summary.clone()
+    }
+
+    /// The session's id, if there is a session.
+    pub(crate) fn session(&self) -> Option<String> {
+        self.visit().jar.session().map(str::to_owned)
+    }
+
+    /// The session tokens that it holds.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        self.visit().jar.tokens().to_vec()
+    }
+
+    /// Shows a broadcast, and keeps the head that it brought; whether it brought one.
+    pub(crate) fn take_broadcast(&self, came: &Came, missed: u64) -> Result<bool, BrowseError> {
+        let mut visit = self.visit();
+        let addressed = came.head.is_some();
+        visit.summary.broadcasts += 1;
+        visit.summary.addressed += u64::from(addressed);
+        if let Some(head) = &came.head {
+            visit.jar.keep_head(head);
+        }
+        let shown = visit.report.broadcast(came, missed);
+        shown.map_err(BrowseError::Output)?;
+        self.save(&visit.jar)?;
+        Ok(addressed)
+    }
+
+    /// Says that it listens.
+    pub(crate) fn say_listening(&self, to: &str) -> Result<(), BrowseError> {
+        let said = self.visit().report.listening(to);
+        said.map_err(BrowseError::Output)
+    }
+
+    /// Says that it cannot hear just now.
+    pub(crate) fn say_broken(&self, why: &str) -> Result<(), BrowseError> {
+        let said = self.visit().report.broken(why);
+        said.map_err(BrowseError::Output)
+    }
+
+    fn save(&self, jar: &TokenJar) -> Result<(), BrowseError> {
+        match &self.state {
+            Some(state) => state.save(jar),
+            None => Ok(()),
+        }
+    }
+
     fn visit(&self) -> MutexGuard<'_, Visit<'a>> {
         self.visit.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -309,10 +392,7 @@ impl<'a> Viewer<'a> {
             .report
             .received(sent, status, token)
             .map_err(BrowseError::Output)?;
-        match &self.state {
-            Some(state) => state.save(&visit.jar),
-            None => Ok(()),
-        }
+        self.save(&visit.jar)
     }
 }
 

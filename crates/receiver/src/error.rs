@@ -44,6 +44,22 @@ pub enum BrowseError {
          or broadcast:content"
     )]
     Step(String),
+    /// Broadcasts cannot be listened to.
+    #[error("cannot listen to broadcasts on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Broadcasts can be listened to no longer.
+    #[error("cannot listen to broadcasts any longer: {source}")]
+    Heard {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// What was done could not be written out.
     #[error("cannot write the report: {0}")]
     Output(#[source] std::io::Error),

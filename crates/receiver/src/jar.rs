@@ -9,6 +9,13 @@
 /// The most tokens kept; of more, the ones that came first are dropped.
 pub const TOKENS_MAX: usize = 16;
 
+/// The most heads of broadcasts kept; of more, the newest. (A later one follows those before it,
+/// if its server knew of them.)
+const HEADS_MAX: usize = 8;
+
+/// What a head of a broadcast begins with, and no token does.
+const HEAD_MARK: char = '~';
+
 /// The longest token kept, in bytes; a longer one is not ours.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
@@ -17,6 +24,8 @@ const TOKEN_BYTES_MAX: usize = 8 * 1024;
 pub struct TokenJar {
     client: Option<String>,
     tokens: Vec<String>,
+    /// Heads that broadcasts brought, the one that came first at the front.
+    heads: Vec<String>,
 }
 
 /// What one request carried: kept until its answer is there.
@@ -35,10 +44,13 @@ impl TokenJar {
     pub fn restore(client: Option<String>, tokens: Vec<String>) -> Self {
         let mut jar = Self {
             client: client.filter(|token| usable(token)),
-            tokens: Vec::new(),
+            ..Self::default()
         };
         for token in tokens {
-            jar.add(token);
+            match token.starts_with(HEAD_MARK) {
+                true => jar.keep_head(&token),
+                false => jar.add(token),
+            }
         }
         jar
     }
@@ -47,7 +59,7 @@ impl TokenJar {
     #[must_use]
     pub fn carry(&self) -> Carried {
         Carried {
-            sessions: self.tokens.clone(),
+            sessions: self.all(),
             client: self.client.clone(),
         }
     }
@@ -59,10 +71,30 @@ impl TokenJar {
             self.client = Some(client.to_owned());
         }
         if let Some(session) = session.filter(|token| usable(token)) {
-            self.tokens
-                .retain(|token| !carried.sessions.contains(token));
+            let new = |token: &String| !carried.sessions.contains(token);
+            self.tokens.retain(new);
+            self.heads.retain(new);
             self.add(session.to_owned());
         }
+    }
+
+    /// Keeps the head that a broadcast brought: requests carry it beside the tokens, without which
+    /// it is worth nothing, until an answer's token stands for it.
+    pub fn keep_head(&mut self, head: &str) {
+        let ours = head.starts_with(HEAD_MARK) && usable(head);
+        if !ours || self.heads.iter().any(|known| known == head) {
+            return;
+        }
+        self.heads.push(head.to_owned());
+        if self.heads.len() > HEADS_MAX {
+            self.heads.remove(0);
+        }
+    }
+
+    /// All that a request carries and a state file keeps: tokens, then heads of broadcasts.
+    #[must_use]
+    pub fn all(&self) -> Vec<String> {
+        self.tokens.iter().chain(&self.heads).cloned().collect()
     }
 
     /// The client's token.
@@ -141,6 +173,36 @@ mod tests {
         jar.take(&jar.carry(), Some("bad token\n"), None);
         jar.take(&jar.carry(), Some(""), None);
         assert_eq!(jar.tokens(), ["s.1"]);
+    }
+
+    #[test]
+    fn heads_of_broadcasts_ride_beside_the_token_until_an_answer_stands_for_them() {
+        let mut jar = TokenJar::restore(None, vec!["s.1".into()]);
+        let before = jar.carry();
+        for head in ["~A1", "~A2", "~A1", "s.9", "~b d"] {
+            jar.keep_head(head);
+        }
+        assert_eq!(jar.tokens(), ["s.1"]);
+        assert_eq!(jar.session(), Some("s"));
+        let carried = jar.carry();
+        assert_eq!(carried.sessions, ["s.1", "~A1", "~A2"]);
+        assert_eq!(TokenJar::restore(None, jar.all()), jar);
+        // An answer to a request that was sent before they came does not stand for them.
+        jar.take(&before, Some("s.2"), None);
+        assert_eq!(jar.carry().sessions, ["s.2", "~A1", "~A2"]);
+        jar.take(&carried, Some("s.3"), None);
+        assert_eq!(jar.carry().sessions, ["s.2", "s.3"]);
+    }
+
+    #[test]
+    fn however_many_broadcasts_come_the_session_is_not_lost() {
+        let mut jar = TokenJar::restore(None, vec!["s.1".into()]);
+        for number in 0..100 {
+            jar.keep_head(&format!("~A{number}"));
+        }
+        let carried = jar.carry().sessions;
+        assert_eq!(carried.len(), 1 + HEADS_MAX);
+        assert_eq!((&*carried[0], &*carried[HEADS_MAX]), ("s.1", "~A99"));
     }
 
     proptest! {

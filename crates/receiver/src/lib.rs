@@ -4,13 +4,14 @@
 //! headers instead, as a set-top box would: it keeps the tokens that answers bring
 //! ([`TokenJar`]), sends them with its next requests, and stores them in a file so that the
 //! visit goes on after a restart of the program ([`StateFile`]). [`browse`] walks through the
-//! interactive-TV shop and says what it did.
+//! interactive-TV shop and says what it did; [`listen`] takes broadcasts and goes on from them (A10).
 //!
 //! The tokens are opaque to it: it can neither read nor forge them, and it compares no clocks.
 
 mod browse;
 mod error;
 mod jar;
+mod listen;
 mod plan;
 mod report;
 mod state;
@@ -19,5 +20,6 @@ mod step;
 pub use browse::{BrowseOptions, Summary, browse};
 pub use error::BrowseError;
 pub use jar::{Carried, TOKENS_MAX, TokenJar};
+pub use listen::{ListenOptions, Source, listen};
 pub use state::StateFile;
 pub use step::{Step, default_walk};

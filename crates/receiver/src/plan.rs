@@ -26,6 +26,11 @@ impl Plan {
         }
     }
 
+    /// One more round.
+    pub(crate) fn again(&mut self) {
+        self.end += self.walk.len() as u64;
+    }
+
     /// The next request's number (from 1), its step, and the time to wait before it is sent.
     pub(crate) fn next(&mut self) -> Option<(u64, Step, Duration)> {
         if self.next == self.end {

@@ -9,7 +9,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::listen::Came;
 use crate::{Carried, Summary};
+
+/// Characters of a broadcast's content that are shown in a line of text.
+const SHOWN_MAX: usize = 200;
 
 /// A request, as every line about it names it.
 pub(crate) struct Sent {
@@ -101,6 +105,58 @@ impl<'a> Report<'a> {
             return self.event(sent, "failed", json!({ "error": why }));
         }
         self.line(sent, "-", None, took, why)
+    }
+
+    /// It listens to broadcasts from now on.
+    pub(crate) fn listening(&mut self, to: &str) -> io::Result<()> {
+        if self.json {
+            return self.broadcasts("listening", json!({ "to": to }));
+        }
+        writeln!(self.out, "listens to {to}")
+    }
+
+    /// It hears nothing just now.
+    pub(crate) fn broken(&mut self, why: &str) -> io::Result<()> {
+        if self.json {
+            return self.broadcasts("broken", json!({ "error": why }));
+        }
+        writeln!(self.out, "broadcasts broke off: {why}")
+    }
+
+    /// A broadcast came. `missed`: how many did not, as far as is known.
+    pub(crate) fn broadcast(&mut self, came: &Came, missed: u64) -> io::Result<()> {
+        let content = String::from_utf8_lossy(&came.content);
+        if self.json {
+            let more = json!({
+                "broadcast": came.name,
+                "content_type": came.content_type,
+                "content": content,
+                "bytes": came.content.len(),
+                "addressed": came.head.is_some(),
+                "missed": missed,
+            });
+            return self.broadcasts("broadcast", more);
+        }
+        let addressed = if came.head.is_some() { " to us" } else { "" };
+        let shown: String = content.chars().take(SHOWN_MAX).collect();
+        writeln!(
+            self.out,
+            "broadcast{addressed} {}: {} bytes {}: {}",
+            came.name,
+            came.content.len(),
+            came.content_type,
+            shown.escape_debug(),
+        )
+    }
+
+    /// A line about broadcasts, in JSON.
+    fn broadcasts(&mut self, event: &str, mut more: Value) -> io::Result<()> {
+        self.at += 1;
+        more["event"] = event.into();
+        more["at"] = self.at.into();
+        writeln!(self.out, "{more}")?;
+        // Whoever waits for it may be waiting now.
+        self.out.flush()
     }
 
     pub(crate) fn end(&mut self, summary: &Summary) -> io::Result<()> {

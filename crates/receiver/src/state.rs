@@ -75,7 +75,7 @@ impl StateFile {
         let state = State {
             format: FORMAT,
             client: jar.client().map(str::to_owned),
-            tokens: jar.tokens().to_vec(),
+            tokens: jar.all(),
         };
         let write = || {
             let mut text = serde_json::to_vec(&state)?;
@@ -127,7 +127,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = StateFile::new(folder.path().join("state.json"));
         assert_eq!(file.load().unwrap(), TokenJar::default());
-        let jar = TokenJar::restore(Some("c.k".into()), vec!["s.1".into(), "s.2".into()]);
+        let jar = TokenJar::restore(
+            Some("c.k".into()),
+            vec!["s.1".into(), "s.2".into(), "~A3".into()],
+        );
         file.save(&jar).unwrap();
         assert_eq!(file.load().unwrap(), jar);
         file.save(&TokenJar::default()).unwrap();

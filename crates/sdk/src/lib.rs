@@ -10,8 +10,8 @@
 //! becomes one call tree.
 //!
 //! The handler finds its request as [`Session`]: there it can record actions with names of their
-//! own ([`Exchange::action`]), add attributes, and read what the whole fleet did in the session so
-//! far ([`Exchange::history`]).
+//! own ([`Exchange::action`]), add attributes, read what the whole fleet did in the session so
+//! far ([`Exchange::history`]), and answer many receivers at once ([`Exchange::broadcast`]).
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -59,7 +59,7 @@
 //! HTTP: [`Layer`] stands before a tonic server as before any, [`CallLayer`] around its channel.
 //! `docs/guide/carriers.md` shows each.
 //!
-//! Requirements: A1, A5, A9, D1, D5, D6.
+//! Requirements: A1, A5, A9, A10, D1, D5, D6.
 
 mod arrival;
 mod batch;
@@ -96,7 +96,7 @@ pub use references::{ReferenceCounts, References};
 pub use reply::ReplyBody;
 pub use root::begin;
 pub use selvedge_node::{Action, Beside, BesideCounts, BesideError, BesideOptions};
-pub use selvedge_node::{End, Exchange, Node, NodeOptions, Shelf};
+pub use selvedge_node::{BroadcastError, End, Exchange, Node, NodeOptions, Sent, Shelf};
 pub use sending::{Channels, Pairs, Sending};
 #[cfg(feature = "axum")]
 pub use session::{NoSession, Session};

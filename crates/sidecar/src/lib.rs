@@ -27,6 +27,8 @@
 //!   writes it: for a monitor of the application's own (B6).
 //! - `POST /selvedge/v1/action` `{"name","attributes":{…}}`: records an action with an ordering id
 //!   of its own (A9): 201 `{"position"}`.
+//! - `POST /selvedge/v1/broadcast`: its body goes to all receivers at once, with a head for each
+//!   session named in `selvedge-to` (docs/guide/broadcast.md).
 //! - `POST /selvedge/v1/attributes` `{name: value}`: adds them to the request's entry: 204.
 //!
 //! For channels that are not the sidecar's (D5; `docs/guide/carriers.md`):

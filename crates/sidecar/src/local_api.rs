@@ -1,5 +1,6 @@
 //! What the application can ask and tell its sidecar about the request that it is handling.
 
+mod broadcast;
 mod channels;
 mod entries;
 mod references;
@@ -130,6 +131,10 @@ impl LocalApi {
                 let exchange = self.named(&request)?;
                 action(&exchange, read(&mut request.body).await?)
             }
+            ("POST", "broadcast", _) => {
+                let exchange = self.named(&request)?;
+                broadcast::broadcast(&exchange, &mut request).await
+            }
             ("POST", "attributes", _) => {
                 let exchange = self.named(&request)?;
                 attributes(&exchange, &read(&mut request.body).await?)
@@ -155,8 +160,8 @@ impl LocalApi {
             ("GET", "references", Some(token)) => channels.get(token),
             (
                 _,
-                "entries" | "session/history" | "action" | "attributes" | "call" | "request"
-                | "separate" | "references",
+                "entries" | "session/history" | "action" | "attributes" | "broadcast" | "call"
+                | "request" | "separate" | "references",
                 _,
             ) => Err(No::new(
                 405,
@@ -167,8 +172,8 @@ impl LocalApi {
             _ => Err(No::new(
                 404,
                 "not_found",
-                "the local API has entries, session/history, action, attributes, call, request, separate \
-                 and references",
+                "the local API has entries, session/history, action, attributes, broadcast, call, \
+                 request, separate and references",
             )),
         }
     }

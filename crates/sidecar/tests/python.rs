@@ -160,7 +160,7 @@ async fn a_visit_goes_to_and_fro_between_python_and_rust() {
             "GET /channel",
             "POST /broadcast",
             "accept content",
-            "schedule broadcast",
+            "broadcast content",
             "GET /"
         ]
     );

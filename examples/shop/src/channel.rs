@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
+use selvedge_identity::SessionId;
 use serde::{Deserialize, Serialize};
 
 /// The longest choice or name of content, in bytes.
@@ -10,6 +11,9 @@ pub(crate) const NAME_BYTES_MAX: usize = 64;
 
 /// Different choices that are counted by name; votes for more of them are taken, not counted.
 const CHOICES_MAX: usize = 1000;
+
+/// Visits that voted and are remembered; the first make room.
+const VOTERS_MAX: usize = 1000;
 
 /// Content waiting to be broadcast; the oldest make room, as if they had been shown.
 const SCHEDULE_MAX: usize = 100;
@@ -31,14 +35,21 @@ pub(crate) struct Channel {
 #[derive(Debug, Default)]
 struct State {
     votes: BTreeMap<String, u64>,
+    voters: VecDeque<SessionId>,
     schedule: VecDeque<Scheduled>,
     scheduled: u64,
 }
 
 impl Channel {
-    /// Counts a vote.
-    pub(crate) fn vote(&self, choice: &str) {
+    /// Counts a vote of this visit.
+    pub(crate) fn vote(&self, choice: &str, session: Option<SessionId>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = session.filter(|session| !state.voters.contains(session)) {
+            if state.voters.len() == VOTERS_MAX {
+                state.voters.pop_front();
+            }
+            state.voters.push_back(session);
+        }
         if let Some(count) = state.votes.get_mut(choice) {
             *count += 1;
         } else if state.votes.len() < CHOICES_MAX {
@@ -50,6 +61,12 @@ impl Channel {
     pub(crate) fn votes(&self) -> BTreeMap<String, u64> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.votes.clone()
+    }
+
+    /// The visits whose votes this server took.
+    pub(crate) fn voters(&self) -> Vec<SessionId> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.voters.iter().copied().collect()
     }
 
     /// Puts content on the schedule.
@@ -82,9 +99,11 @@ mod tests {
     fn votes_are_counted_up_to_a_bounded_number_of_choices() {
         let channel = Channel::default();
         for choice in 0..CHOICES_MAX + 10 {
-            channel.vote(&choice.to_string());
-            channel.vote("0");
+            let session = SessionId::from_random((choice as u128 + 1).to_be_bytes());
+            channel.vote(&choice.to_string(), Some(session));
+            channel.vote("0", Some(session));
         }
+        assert_eq!(channel.voters().len(), VOTERS_MAX);
         assert_eq!(channel.votes().len(), CHOICES_MAX);
         assert_eq!(channel.votes()["0"], 1 + CHOICES_MAX as u64 + 10);
     }

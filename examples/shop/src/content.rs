@@ -110,16 +110,24 @@ async fn broadcast(
         return Err(refusal);
     }
     accept.finish();
-    let schedule = session.action("schedule broadcast");
     let scheduled = content.channel.schedule(wanted.content);
-    schedule.finish();
+    let told = json!({ "now": scheduled, "server": content.name }).to_string();
+    // To everybody; who ordered it, and who voted here, goes on from it in the own session.
+    let mut to = content.channel.voters();
+    to.extend(session.session());
+    let sent = session.broadcast("broadcast content", "application/json", told.into(), &to);
+    sent.await?;
     let accepted = json!({ "scheduled": scheduled, "server": content.name });
     Ok((StatusCode::ACCEPTED, Json(accepted)))
 }
 
-async fn vote(State(content): Shared, Body(vote): Body<Vote>) -> Result<Json<Value>, Refusal> {
+async fn vote(
+    State(content): Shared,
+    session: Session,
+    Body(vote): Body<Vote>,
+) -> Result<Json<Value>, Refusal> {
     name(&vote.choice, "choice")?;
-    content.channel.vote(&vote.choice);
+    content.channel.vote(&vote.choice, session.session());
     Ok(Json(
         json!({ "choice": vote.choice, "server": content.name }),
     ))

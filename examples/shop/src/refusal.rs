@@ -46,6 +46,13 @@ impl From<selvedge::CallError> for Refusal {
     }
 }
 
+impl From<selvedge::BroadcastError> for Refusal {
+    fn from(error: selvedge::BroadcastError) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, "not_broadcast", error.to_string())
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let body = json!({ "error": { "code": self.code, "message": self.message } });

@@ -251,7 +251,7 @@ async fn content_ordered_for_broadcast_is_several_actions() {
     let actions: Vec<&str> = history.iter().map(|entry| &*entry.opening.action).collect();
     assert_eq!(
         actions[..3],
-        ["POST /broadcast", "accept content", "schedule broadcast"]
+        ["POST /broadcast", "accept content", "broadcast content"]
     );
     let counters: Vec<_> = history.iter().map(|entry| entry.opening.counter).collect();
     assert!(counters.windows(2).all(|two| two[0] < two[1]));

@@ -6,6 +6,7 @@ mod analysis;
 mod bad_spans;
 mod balance;
 mod bodies;
+mod broadcast;
 mod carriers;
 mod diagnosis;
 mod disk;

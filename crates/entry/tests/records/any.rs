@@ -180,5 +180,11 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
         }),
         (opening(), closing())
             .prop_map(|(opening, closing)| Record::Whole(Box::new(opening), Box::new(closing))),
+        (any::<u64>(), vec(any::<u8>(), 0..300)).prop_map(|(opening, broadcast)| {
+            Record::Broadcast {
+                opening,
+                broadcast: broadcast.into(),
+            }
+        }),
     ]
 }

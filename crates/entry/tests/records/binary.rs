@@ -42,7 +42,7 @@ proptest! {
     #[test]
     fn a_record_survives_its_binary_form(record in any::record()) {
         let bytes = encode(&record);
-        prop_assert!((1..=4).contains(&bytes[0]));
+        prop_assert!((1..=5).contains(&bytes[0]));
         prop_assert_eq!(Record::decode(&bytes), Ok(record));
     }
 
@@ -74,7 +74,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0..6_u8) {
+    fn any_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0..7_u8) {
         let mut all = vec![kind];
         all.extend(bytes);
         if let Ok(read) = Record::decode(&Bytes::from(all)) {
@@ -99,7 +99,7 @@ proptest! {
 
 #[test]
 fn kind_0_and_kinds_to_come_are_unknown() {
-    for kind in [0, 5, 255] {
+    for kind in [0, 6, 255] {
         let bytes = Bytes::from(vec![kind, 1, 2]);
         assert_eq!(Record::decode(&bytes), Err(RecordError::UnknownKind(kind)));
     }
@@ -119,6 +119,10 @@ fn what_is_missing_is_named() {
     assert_eq!(
         Record::decode(&Bytes::from_static(&[4])),
         Err(RecordError::Bad("opening"))
+    );
+    assert_eq!(
+        Record::decode(&Bytes::from_static(&[5, 0x08, 1])),
+        Err(RecordError::Bad("broadcast"))
     );
 }
 

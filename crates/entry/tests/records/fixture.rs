@@ -10,11 +10,12 @@ use selvedge_identity::{
     StackId,
 };
 
-const FIXTURES: [(&str, &str); 4] = [
+const FIXTURES: [(&str, &str); 5] = [
     ("opening", include_str!("fixtures/opening.hex")),
     ("effect", include_str!("fixtures/effect.hex")),
     ("closing", include_str!("fixtures/closing.hex")),
     ("whole", include_str!("fixtures/whole.hex")),
+    ("broadcast", include_str!("fixtures/broadcast.hex")),
 ];
 
 #[test]
@@ -28,8 +29,8 @@ fn the_first_format_is_read_and_written_byte_for_byte() {
     }
 }
 
-/// The opening, effect and closing of one order, with every field; and a short entry.
-pub(crate) fn records() -> [Record; 4] {
+/// The opening, effect and closing of one order, with every field; a short entry; a broadcast.
+pub(crate) fn records() -> [Record; 5] {
     let opening = opening();
     let closing = closing();
     let short = Opening {
@@ -73,6 +74,10 @@ pub(crate) fn records() -> [Record; 4] {
             closing: Box::new(closing),
         },
         Record::Whole(Box::new(short), Box::new(plain)),
+        Record::Broadcast {
+            opening: 300,
+            broadcast: Bytes::from_static(b"goal"),
+        },
     ]
 }
 

@@ -28,7 +28,9 @@ fn journal() -> impl Strategy<Value = Vec<(u64, Record)>> {
         let number = |(sequence, (mut record, back)): (usize, (Record, u64))| {
             let sequence = sequence as u64;
             match &mut record {
-                Record::Effect { opening, .. } | Record::Closing { opening, .. } => {
+                Record::Effect { opening, .. }
+                | Record::Closing { opening, .. }
+                | Record::Broadcast { opening, .. } => {
                     *opening = sequence.saturating_sub(back);
                 }
                 Record::Opening(_) | Record::Whole(..) => {}

@@ -18,7 +18,7 @@ fn fold() -> Fold {
 /// The entry of the fixtures' order.
 fn order() -> Entry {
     let mut fold = fold();
-    let [opening, effect, closing, _] = records();
+    let [opening, effect, closing, _, _] = records();
     fold.apply(300, opening);
     fold.apply(301, effect);
     fold.apply(305, closing);
@@ -34,7 +34,7 @@ fn an_entry_shows_every_name_of_the_interface_in_its_order() {
 #[test]
 fn what_is_not_known_is_null_or_empty() {
     let mut fold = fold();
-    let [_, _, _, whole] = records();
+    let [_, _, _, whole, _] = records();
     let Record::Whole(opening, _) = whole else {
         panic!("the fourth fixture is a whole record");
     };

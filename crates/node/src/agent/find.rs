@@ -173,7 +173,9 @@ impl<'a> Looking<'a> {
                 wanted
             }
             Ok(Record::Whole(opening, _)) => self.question.wanted.holds(&opening),
-            Ok(Record::Effect { opening, .. }) => self.open.contains(&opening),
+            Ok(Record::Effect { opening, .. } | Record::Broadcast { opening, .. }) => {
+                self.open.contains(&opening)
+            }
             Ok(Record::Closing { opening, .. }) => self.open.remove(&opening),
             Err(_) => false,
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use selvedge_entry::{Direction, Fields, Opening, Outcome, Record};
-use selvedge_identity::Position;
+use selvedge_identity::{Head, Position};
 use selvedge_journal::Appended;
 
 use super::actions::Begin;
@@ -58,6 +58,18 @@ impl Action {
     #[must_use]
     pub fn position(&self) -> Option<Position> {
         self.at.map(|at| self.exchange.node.position(at))
+    }
+
+    pub(super) fn appended(&self) -> Option<Appended> {
+        self.at
+    }
+
+    /// It did what it should; the head that it leaves, if it has an ordering id.
+    pub(super) fn ended(self) -> Option<Head> {
+        let (exchange, index) = (self.exchange.clone(), self.index);
+        drop(self);
+        let state = exchange.lock();
+        index.map(|index| state.actions.head(index).clone())
     }
 
     /// Adds an attribute.

@@ -91,6 +91,10 @@ impl Actions {
         one.head.effect = one.head.effect.max(effect);
     }
 
+    pub(super) fn head(&self, index: usize) -> &Head {
+        &self.list[index].head
+    }
+
     /// The actions that no other follows.
     pub(super) fn tips(&self) -> Vec<Head> {
         self.heads(self.tips_of(self.bits(|_| true)))

@@ -8,6 +8,7 @@
 
 mod action;
 mod actions;
+mod broadcast;
 mod outbound;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,7 @@ use smallvec::SmallVec;
 
 pub use self::action::Action;
 use self::actions::Actions;
+pub use self::broadcast::{BroadcastError, Sent};
 pub use self::outbound::{Outbound, OutboundHeaders};
 pub(crate) use self::outbound::{action_name, request_fields};
 use crate::{Node, Wrap, Wrapped};

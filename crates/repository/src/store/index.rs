@@ -138,6 +138,8 @@ impl Index {
                     None => self.journals.wait(epoch, *opening, record.clone(), placed),
                 }
             }
+            // Kept in the files, as all there is; the action that sent it is an entry.
+            Record::Broadcast { .. } => {}
         }
     }
 
@@ -218,7 +220,7 @@ impl Index {
                 Record::Closing { closing, .. } => {
                     self.take_closing(row, closing.outcome, closing.duration_ns, placed);
                 }
-                Record::Opening(_) | Record::Whole(..) => {}
+                Record::Opening(_) | Record::Whole(..) | Record::Broadcast { .. } => {}
             }
         }
     }
