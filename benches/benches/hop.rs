@@ -25,6 +25,11 @@
 //! 185, both to write 580 (140 for the check), the rules of continuation 190. `lto = "fat"` gains 5
 //! to 20 ns where identifiers are moved and nothing in place, so the release profile stays without
 //! it.
+//!
+//! A session's token is two keyed hashes by BLAKE3 before all else: what is signed with one head has
+//! 65 to 128 bytes, which are two of its blocks, 150 of the 285 ns to verify and again to sign. (One
+//! block is 75; nothing of the text can be left out for that.) The rest is spread over base64, the
+//! strings and lists that are allocated, and the heads.
 
 use std::hint::black_box;
 use std::time::Instant;
