@@ -24,6 +24,7 @@ struct State {
     terms: Terms,
     reported: Option<(Epoch, u64)>,
     taken: Option<(Epoch, u64)>,
+    stored: Option<(Epoch, u64)>,
     holders: Holders,
 }
 
@@ -136,6 +137,12 @@ impl MemoryJournal {
         end
     }
 
+    /// How far it was told that the bus has stored it.
+    #[must_use]
+    pub fn stored_to(&self) -> Option<(Epoch, u64)> {
+        self.state().stored
+    }
+
     /// The report that it was told to be taken.
     #[must_use]
     pub fn report_taken(&self) -> Option<(Epoch, u64)> {
@@ -224,6 +231,10 @@ impl Source for MemoryJournal {
 
     fn taken(&self, epoch: Epoch, end: u64) {
         self.state().taken = Some((epoch, end));
+    }
+
+    fn stored(&self, epoch: Epoch, end: u64) {
+        self.state().stored = Some((epoch, end));
     }
 
     fn held(&self, holders: Holders) {

@@ -251,6 +251,32 @@ async fn what_is_under_way_of_a_former_owner_cannot_come_after_a_claim() {
 }
 
 #[tokio::test]
+async fn an_owner_is_told_what_jetstream_has_stored_and_no_more() {
+    let nats = Nats::start();
+    let proxy = Proxy::start(&nats.address).await;
+    let through = JetStreamOptions {
+        servers: vec![format!("nats://{}", proxy.address)],
+        ..options(&nats)
+    };
+    let journal = Arc::new(MemoryJournal::new("a"));
+    let owner = connect(through, "a").await;
+    assert!(owner.tells().stored);
+    let publisher = owner.join(journal.clone()).await.unwrap();
+    publish(&journal, &*publisher, 100).await;
+    while journal.stored_to() != Some(journal.next()) {
+        tokio::task::yield_now().await;
+    }
+    let stored = journal.next();
+    proxy.hold();
+    publish(&journal, &*publisher, 100).await;
+    assert_eq!(journal.stored_to(), Some(stored));
+    proxy.mend();
+    while journal.stored_to() != Some(journal.next()) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn records_longer_than_a_message_are_read_from_the_owner() {
     let nats = Nats::start();
     let journal = Arc::new(MemoryJournal::new("a"));

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::routing::get;
-use selvedge_bus::{Hub, ReportMode};
+use selvedge_bus::ReportMode;
 use selvedge_journal::JournalState;
 use selvedge_node::Node;
 use selvedge_repository::{Access, AdminExtras};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::bus::Carrier;
 
 /// A served admin port.
 pub(crate) struct Admin {
@@ -49,7 +51,7 @@ impl Admin {
 #[derive(Clone, Default)]
 pub(crate) struct Metrics {
     nodes: Vec<Node>,
-    hub: Option<Hub>,
+    bus: Option<Carrier>,
     more: Vec<Arc<dyn Fn() -> String + Send + Sync>>,
     routes: Router,
 }
@@ -59,8 +61,8 @@ impl Metrics {
         self.nodes.push(node.clone());
     }
 
-    pub(crate) fn hub(&mut self, hub: &Hub) {
-        self.hub = Some(hub.clone());
+    pub(crate) fn bus(&mut self, bus: &Carrier) {
+        self.bus = Some(bus.clone());
     }
 
     pub(crate) fn more(&mut self, more: impl Fn() -> String + Send + Sync + 'static) {
@@ -96,10 +98,10 @@ impl Metrics {
         for node in &self.nodes {
             node_rows(node, &mut rows);
         }
-        if let Some(hub) = &self.hub {
-            for (name, value) in hub.metrics().named() {
-                let gauge = ["links", "subscriptions"].contains(&name);
-                rows.push(Row::new("bus", name, gauge, None, value));
+        if let Some(bus) = &self.bus {
+            for (part, name, value) in bus.counts() {
+                let gauge = ["links", "subscriptions", "connected"].contains(&name);
+                rows.push(Row::new(part, name, gauge, None, value));
             }
         }
         let mut out = text(rows);

@@ -336,9 +336,10 @@ pub(crate) struct Member {
     /// The file with the keys that the fleet shares. [default: DATA/keys, made if it is missing]
     #[arg(long, value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
-    /// The bus hub's address.
+    /// The bus: the hub's address, or `nats://HOST:4222` (several with commas). [default: from the
+    /// configuration]
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) bus: Option<SocketAddr>,
+    pub(crate) bus: Option<BusAddress>,
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -482,6 +483,28 @@ impl FromStr for ClockSkew {
             server: server.parse().map_err(|e| format!("{server:?}: {e}"))?,
             skew_ns: if negative { -size_ns } else { size_ns },
         })
+    }
+}
+
+/// Who carries the bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BusAddress {
+    Hub(SocketAddr),
+    Nats(Vec<String>),
+}
+
+impl FromStr for BusAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains("://") {
+            let servers = text.split(',').map(|url| url.trim().to_owned());
+            return Ok(Self::Nats(servers.collect()));
+        }
+        let address = text.parse().map_err(|_| {
+            "expected a hub's address, as in 10.0.0.1:7600, or nats://10.0.0.1:4222".to_owned()
+        });
+        address.map(Self::Hub)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use selvedge_bus::{Hub, Tells};
+use selvedge_bus::{Hub, JetStreamBus, JetStreamOptions, Tells};
 use selvedge_collector::CollectorOptions;
 use selvedge_gateway::GatewayOptions;
 use selvedge_journal::{Durability, JournalOptions, Retain};
@@ -63,12 +63,17 @@ pub(crate) struct Config {
 pub(crate) struct BusSection {
     /// Where the hub listens, apart from the clients.
     pub(crate) listen: SocketAddr,
+    /// NATS servers that carry the bus in place of the hub.
+    pub(crate) nats: Vec<String>,
+    pub(crate) jetstream: JetStreamSection,
 }
 
 impl Default for BusSection {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7600)),
+            nats: Vec::new(),
+            jetstream: JetStreamSection::default(),
         }
     }
 }
@@ -76,7 +81,79 @@ impl Default for BusSection {
 impl BusSection {
     /// What the configured bus tells owners of their records.
     fn tells(&self) -> Tells {
-        Hub::TELLS
+        match self.nats.is_empty() {
+            true => Hub::TELLS,
+            false => JetStreamBus::TELLS,
+        }
+    }
+}
+
+/// How NATS JetStream carries the bus.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct JetStreamSection {
+    /// What subjects and streams begin with.
+    pub(crate) prefix: String,
+    /// On how many NATS servers the streams are kept.
+    pub(crate) replicas: usize,
+    /// How much JetStream keeps, and for how long.
+    pub(crate) retain_bytes: u64,
+    pub(crate) retain_age_s: u64,
+    /// The file with the seed of an NKey to log in with.
+    pub(crate) nkey_file: Option<PathBuf>,
+    /// A `.creds` file to log in with.
+    pub(crate) credentials: Option<PathBuf>,
+    /// Certificates of authorities to trust besides the system's.
+    pub(crate) ca: Option<PathBuf>,
+    /// This program's certificate and key.
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) certificate_key: Option<PathBuf>,
+}
+
+impl Default for JetStreamSection {
+    fn default() -> Self {
+        let options = JetStreamOptions::new(Vec::new());
+        Self {
+            prefix: options.prefix,
+            replicas: options.replicas,
+            retain_bytes: options.retain_bytes,
+            retain_age_s: options.retain_age.as_secs(),
+            nkey_file: None,
+            credentials: None,
+            ca: None,
+            certificate: None,
+            certificate_key: None,
+        }
+    }
+}
+
+impl JetStreamSection {
+    /// The options for these NATS servers, without what is read from other files.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right.
+    pub(crate) fn options(&self, servers: Vec<String>) -> Result<JetStreamOptions> {
+        let certificate = match (&self.certificate, &self.certificate_key) {
+            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+            (None, None) => None,
+            _ => {
+                return Err(anyhow!(
+                    "bus.jetstream: `certificate` and `certificate_key` go together"
+                ));
+            }
+        };
+        let options = JetStreamOptions {
+            prefix: self.prefix.clone(),
+            replicas: self.replicas,
+            retain_bytes: self.retain_bytes,
+            retain_age: Duration::from_secs(self.retain_age_s),
+            credentials: self.credentials.clone(),
+            ca: self.ca.clone(),
+            certificate,
+            ..JetStreamOptions::new(servers)
+        };
+        options.check().map_err(|why| anyhow!("bus: {why}"))?;
+        Ok(options)
     }
 }
 
@@ -315,6 +392,9 @@ fn check(config: &Config) -> Result<()> {
     TrustedSection::networks(&config.trusted.clients)?;
     TrustedSection::networks(&config.trusted.servers)?;
     config.agent.check()?;
+    if !config.bus.nats.is_empty() {
+        config.bus.jetstream.options(config.bus.nats.clone())?;
+    }
     config.node.check(&config.bus, &config.agent)?;
     let transmitter = config.transmitter.check();
     transmitter.map_err(|fault| anyhow!("transmitter: {fault}"))?;
@@ -380,12 +460,31 @@ mod tests {
     #[test]
     fn a_key_like_no_other_is_refused_with_all_there_are() {
         let fault = parse("[bus]\ncolour = 1\n").expect_err("refused");
-        assert_eq!(fault.sentence, "unknown key \"colour\"; there are listen");
+        assert_eq!(
+            fault.sentence,
+            "unknown key \"colour\"; there are listen, nats, jetstream"
+        );
+    }
+
+    #[test]
+    fn a_bus_over_nats_that_cannot_be_is_refused() {
+        let said = |text: &str| {
+            let config = parse(text).expect("the form is right");
+            check(&config).map_err(|error| error.to_string())
+        };
+        let nats = "[bus]\nnats = [\"nats://10.0.0.1:4222\", \"tls://fleet:secret@b\"]\n";
+        assert_eq!(said(nats), Ok(()));
+        let error = said("[bus]\nnats = [\"nats://:x\"]\n").expect_err("refused");
+        assert!(error.contains("nats://host:4222"), "{error}");
+        for wrong in ["prefix = \"a.b\"", "replicas = 6", "certificate = \"c\""] {
+            let error = said(&format!("{nats}[bus.jetstream]\n{wrong}\n"));
+            assert!(error.expect_err("refused").starts_with("bus"), "{wrong}");
+        }
     }
 
     #[test]
     fn a_level_of_acknowledgement_that_the_bus_or_an_agent_cannot_keep_is_refused() {
-        let said = |text| {
+        let said = |text: &str| {
             let config = parse(text).expect("the form is right");
             check(&config).map_err(|error| error.to_string())
         };
@@ -395,6 +494,9 @@ mod tests {
             stores_nothing.contains("stores nothing"),
             "{stores_nothing}"
         );
+        let nats = "[bus]\nnats = [\"nats://a\"]\n[node]\nacknowledge = ";
+        assert_eq!(said(&format!("{nats}\"bus\"")), Ok(()));
+        assert!(said(&format!("{nats}\"peers:1\"")).is_err());
         let agent = "[agent.servers.payment]\nmode = \"period\"\npeers = \"with-reports\"";
         let late = said(&format!("[node]\nacknowledge = \"peers:1\"\n{agent}"));
         assert!(late.expect_err("refused").contains("agent.servers.payment"));

@@ -7,6 +7,7 @@ mod analysis;
 mod args;
 mod ask;
 mod base;
+mod bus;
 mod collect;
 mod config;
 mod fetch;

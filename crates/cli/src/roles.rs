@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use selvedge_bus::{Bus, Hub, HubOptions, LinkOptions, TcpBus};
+use selvedge_bus::HubOptions;
 use selvedge_example_shop::{self as shop, Running, Services, ShopOptions};
 use selvedge_gateway::{Gateway, RunningGateway, UpstreamOptions};
 use selvedge_node::{Keep, Node};
@@ -15,6 +14,7 @@ use selvedge_sidecar::{Sidecar, SidecarOptions};
 use crate::admin::{Admin, Metrics};
 use crate::args::{self, Member, ShopService};
 use crate::base::{Base, any_port, name};
+use crate::bus::Carrier;
 use crate::collect::Collecting;
 use crate::monitors::Monitors;
 use crate::ports::Ports;
@@ -25,11 +25,16 @@ use crate::{config, print, signal, up};
 pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     let base = Base::of_member(&args.member)?;
     let config = &base.config;
-    let hub = Hub::new(HubOptions::default());
-    let bus_address = hub
-        .listen(args.bus_listen.unwrap_or(config.bus.listen), base.bus_key())
-        .await?;
-    let bus: Arc<dyn Bus> = Arc::new(hub.clone());
+    let server_name = args.member.name.clone().unwrap_or_else(|| name("gateway"));
+    let carrier = Carrier::host(
+        &base,
+        args.member.bus.as_ref(),
+        server_name.as_str(),
+        args.bus_listen.unwrap_or(config.bus.listen),
+        HubOptions::default(),
+    )
+    .await?;
+    let bus = carrier.bus();
     let repository = if args.repository {
         let options = base.repository();
         Some(
@@ -40,9 +45,7 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     } else {
         None
     };
-    let own_name = args.member.name.clone();
-    let server = base.gateway(own_name.unwrap_or_else(|| name("gateway")));
-    let node = base.node(server, bus.clone()).await?;
+    let node = base.node(base.gateway(server_name), bus.clone()).await?;
     let mut options = config.gateway.clone();
     if let Some(listen) = args.listen {
         options.listen = vec![listen];
@@ -57,13 +60,15 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     let mut metrics = Metrics::default();
     transmitting.show(&mut metrics);
     metrics.node(&node);
-    metrics.hub(&hub);
-    metrics.routes(selvedge_follow::http::router(Arc::new(hub.clone())));
+    metrics.bus(&carrier);
+    metrics.routes(selvedge_follow::http::router(bus));
     let counts = running.metrics();
     metrics.more(move || counts.counts().to_prometheus());
     let mut ports = Ports::default();
     ports.add("gateway", running.local_addr());
-    ports.add("bus", bus_address);
+    if let Some(address) = carrier.address() {
+        ports.add("bus", address);
+    }
     let router = match &repository {
         Some(repository) => repository.router(metrics.extras(base.access())),
         None => metrics.router(),
@@ -84,7 +89,7 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     if let Some(repository) = repository {
         repository.stop().await;
     }
-    hub.stop().await;
+    carrier.stop().await;
     Ok(())
 }
 
@@ -126,14 +131,14 @@ pub(crate) async fn sidecar(args: args::Sidecar) -> Result<()> {
     options.listen = args.listen.unwrap_or(options.listen);
     options.egress = args.egress.unwrap_or(options.egress);
     let server_name = server_name(&args.member)?;
-    let bus = link(&base, &args.member, server_name.as_str())?;
+    let carrier = Carrier::link(&base, &args.member, server_name.as_str()).await?;
     let service = args.service.unwrap_or_else(|| server_name.to_string());
     let mut server = base.server(server_name, &service);
     server.version = args.service_version.as_deref();
     if args.keep_json && server.keep.bodies.is_empty() {
         server.keep.bodies = Keep::json_bodies().bodies;
     }
-    let node = base.node(server, bus).await?;
+    let node = base.node(server, carrier.bus()).await?;
     let running = Sidecar::start(options, node.clone()).await?;
     let mut ports = Ports::default();
     ports.add("sidecar", running.inbound_addr());
@@ -143,6 +148,7 @@ pub(crate) async fn sidecar(args: args::Sidecar) -> Result<()> {
     running.stop().await;
     node.stop().await;
     stop(admin).await;
+    carrier.stop().await;
     Ok(())
 }
 
@@ -150,14 +156,14 @@ pub(crate) async fn sidecar(args: args::Sidecar) -> Result<()> {
 pub(crate) async fn content(args: args::Content) -> Result<()> {
     let base = Base::of_member(&args.member)?;
     let server_name = server_name(&args.member)?;
-    let bus = link(&base, &args.member, server_name.as_str())?;
+    let carrier = Carrier::link(&base, &args.member, server_name.as_str()).await?;
     let service = match args.service {
         ShopService::Content => "content",
         ShopService::Catalogue => "catalogue",
         ShopService::Payment => "payment",
         ShopService::Stock => "stock",
     };
-    let node = up::shop_node(&base, server_name.as_str(), service, &bus).await?;
+    let node = up::shop_node(&base, server_name.as_str(), service, &carrier.bus()).await?;
     let listen = args.listen.unwrap_or_else(any_port);
     let url = |url: Option<String>, flag: &str| {
         url.ok_or_else(|| anyhow!("a content server calls the {flag} service: --{flag} URL"))
@@ -187,6 +193,7 @@ pub(crate) async fn content(args: args::Content) -> Result<()> {
     running.stop().await;
     node.stop().await;
     stop(admin).await;
+    carrier.stop().await;
     Ok(())
 }
 
@@ -198,13 +205,15 @@ pub(crate) async fn repository(args: args::Repository) -> Result<()> {
         .name
         .clone()
         .unwrap_or_else(|| name("repository"));
-    let bus = link(&base, &args.member, server_name.as_str())?;
+    let carrier = Carrier::link(&base, &args.member, server_name.as_str()).await?;
+    let bus = carrier.bus();
     let options = base.repository();
     let repository = Repository::start(options, bus.clone())
         .await
         .context("repository")?;
     let collecting = Collecting::start(&base.config.collector, false, repository).await?;
     let mut metrics = Metrics::default();
+    metrics.bus(&carrier);
     metrics.routes(selvedge_follow::http::router(bus));
     let counts = collecting.counts();
     metrics.more(move || counts.to_prometheus());
@@ -219,6 +228,7 @@ pub(crate) async fn repository(args: args::Repository) -> Result<()> {
     serving(&args.member, ports, "repository", admin.address).await?;
     admin.stop().await;
     collecting.stop().await;
+    carrier.stop().await;
     Ok(())
 }
 
@@ -227,7 +237,8 @@ pub(crate) async fn monitor(args: args::Monitor) -> Result<()> {
     let base = Base::of_member(&args.member)?;
     let own_name = args.member.name.clone();
     let own_name = own_name.unwrap_or_else(|| name("monitor"));
-    let bus = link(&base, &args.member, own_name.as_str())?;
+    let carrier = Carrier::link(&base, &args.member, own_name.as_str()).await?;
+    let bus = carrier.bus();
     if base.config.thresholds.is_empty() && base.config.transactions.is_empty() {
         return Err(anyhow!(
             "nothing to watch for: write a [[threshold]] or a [[transaction]] into the file that \
@@ -237,6 +248,7 @@ pub(crate) async fn monitor(args: args::Monitor) -> Result<()> {
     let running = Monitors::start(&base, own_name.as_str(), &[], bus.clone()).await?;
     let mut metrics = Metrics::default();
     running.show(&mut metrics);
+    metrics.bus(&carrier);
     metrics.routes(selvedge_follow::http::router(bus));
     let address = args.admin_listen.unwrap_or(base.config.admin.listen);
     let admin = Admin::start(address, metrics.router()).await?;
@@ -245,6 +257,7 @@ pub(crate) async fn monitor(args: args::Monitor) -> Result<()> {
     serving(&args.member, ports, "monitor", admin.address).await?;
     admin.stop().await;
     running.stop().await;
+    carrier.stop().await;
     Ok(())
 }
 
@@ -253,13 +266,6 @@ fn server_name(member: &Member) -> Result<selvedge_identity::ServerName> {
     name.ok_or_else(|| {
         anyhow!("a server of its own needs a name, unique in the fleet: --name NAME")
     })
-}
-
-/// The link to the hub. It need not be there yet: the journal keeps what it will want to know.
-fn link(base: &Base, member: &Member, name: &str) -> Result<Arc<dyn Bus>> {
-    let address = member.bus.unwrap_or(base.config.bus.listen);
-    let bus = TcpBus::start(address, base.bus_key(), name, LinkOptions::default())?;
-    Ok(Arc::new(bus))
 }
 
 /// Serves a server's own health and metrics, where asked.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use selvedge_bus::{Bus, Hub, HubOptions};
+use selvedge_bus::{Bus, HubOptions};
 use selvedge_example_shop::{self as shop, Running, Services, ShopOptions};
 use selvedge_gateway::{Gateway, RunningGateway, UpstreamOptions};
 use selvedge_identity::ServerName;
@@ -15,6 +15,7 @@ use selvedge_sidecar::{RunningSidecar, Sidecar, SidecarOptions};
 use crate::admin::{Admin, Metrics};
 use crate::args::Up;
 use crate::base::{Base, any_port, name, port};
+use crate::bus::Carrier;
 use crate::collect::Collecting;
 use crate::monitors::Monitors;
 use crate::ports::Ports;
@@ -27,7 +28,7 @@ const SERVERS: u16 = 3;
 
 /// What runs.
 struct Whole {
-    hub: Hub,
+    carrier: Carrier,
     collecting: Collecting,
     gateway: RunningGateway,
     admin: Admin,
@@ -62,14 +63,13 @@ pub(crate) async fn up(args: Up) -> Result<()> {
 async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     let config = &base.config;
     let mut ports = Ports::default();
-    let hub = Hub::new(HubOptions {
+    let options = HubOptions {
         delay: args.test_bus_delay.unwrap_or_default(),
         ..HubOptions::default()
-    });
-    let bus_address = hub
-        .listen(port(config.bus.listen, args.ephemeral), base.bus_key())
-        .await?;
-    let bus: Arc<dyn Bus> = Arc::new(hub.clone());
+    };
+    let listen = port(config.bus.listen, args.ephemeral);
+    let carrier = Carrier::host(base, None, "up", listen, options).await?;
+    let bus = carrier.bus();
     let repository = Repository::start(base.repository(), bus.clone())
         .await
         .context("repository")?;
@@ -100,7 +100,7 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     for node in &nodes {
         metrics.node(node);
     }
-    metrics.hub(&hub);
+    metrics.bus(&carrier);
     let counts = gateway.metrics();
     metrics.more(move || counts.counts().to_prometheus());
     transmitting.show(&mut metrics);
@@ -112,7 +112,7 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     };
     let monitors = Monitors::start(base, "monitor", &orders, monitored).await?;
     monitors.show(&mut metrics);
-    metrics.routes(selvedge_follow::http::router(Arc::new(hub.clone())));
+    metrics.routes(selvedge_follow::http::router(carrier.bus()));
     let collecting = Collecting::start(&config.collector, args.ephemeral, repository).await?;
     let counts = collecting.counts();
     metrics.more(move || counts.to_prometheus());
@@ -126,10 +126,12 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     ports.add("gateway", gateway.local_addr());
     ports.add("admin", admin.address);
     collecting.add_to(&mut ports);
-    ports.add("bus", bus_address);
+    if let Some(address) = carrier.address() {
+        ports.add("bus", address);
+    }
     let banner = banner(base, &gateway, &admin, &collecting, &backs);
     let running = Whole {
-        hub,
+        carrier,
         collecting,
         gateway,
         admin,
@@ -157,7 +159,7 @@ async fn stop(running: Whole) {
     running.monitors.stop().await;
     running.admin.stop().await;
     running.collecting.stop().await;
-    running.hub.stop().await;
+    running.carrier.stop().await;
 }
 
 /// The example shop: the services behind an order, then the content servers.

@@ -13,6 +13,7 @@ mod disk;
 mod external;
 mod fabric;
 mod import;
+mod jetstream;
 mod monitors;
 mod network;
 mod ordering;

@@ -33,12 +33,12 @@ while True:
 "#;
 
 /// Namespaces with links between them, removed at the end.
-struct Hosts {
-    names: Vec<String>,
+pub(crate) struct Hosts {
+    pub(crate) names: Vec<String>,
 }
 
 impl Hosts {
-    fn new(names: &[&str]) -> Self {
+    pub(crate) fn new(names: &[&str]) -> Self {
         let pid = std::process::id();
         let names = names.iter().map(|name| format!("selvedge-{pid}-{name}"));
         let hosts = Self {
@@ -52,7 +52,7 @@ impl Hosts {
     }
 
     /// Links two hosts; returns the interfaces' names.
-    fn link(&self, a: (usize, &str), b: (usize, &str), number: u32) {
+    pub(crate) fn link(&self, a: (usize, &str), b: (usize, &str), number: u32) {
         let (left, right) = (format!("sv{number}a"), format!("sv{number}b"));
         let (na, nb) = (&self.names[a.0], &self.names[b.0]);
         let peer = ["type", "veth", "peer", "name", &right, "netns", nb];
@@ -74,7 +74,7 @@ impl Hosts {
     }
 
     /// A command that runs on a host.
-    fn on(&self, host: usize, program: &str) -> Command {
+    pub(crate) fn on(&self, host: usize, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.names[host], program]);
         command
@@ -102,7 +102,7 @@ impl Drop for Hosts {
     }
 }
 
-fn ip(args: &[&str]) {
+pub(crate) fn ip(args: &[&str]) {
     let status = Command::new("ip").args(args).status().expect("ip runs");
     assert!(status.success(), "ip {args:?}: {status}");
 }

@@ -133,19 +133,19 @@ impl Fleet {
 }
 
 /// Votes of a number of viewers at a rate, and which were acknowledged.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     failed: Arc<AtomicUsize>,
     answered: Arc<AtomicUsize>,
     progress: Arc<Notify>,
-    viewers: tokio::task::JoinSet<(String, Vec<String>)>,
+    viewers: tokio::task::JoinSet<(Held, Vec<String>)>,
 }
 
 const VIEWERS: usize = 25;
 const RATE: usize = 500;
 
 impl Load {
-    fn start(url: &str) -> Self {
+    pub(crate) fn start(url: &str) -> Self {
         let mut load = Self {
             stop: Arc::default(),
             failed: Arc::default(),
@@ -185,14 +185,14 @@ impl Load {
                         }
                     }
                 }
-                (held.session(), acknowledged)
+                (held, acknowledged)
             });
         }
         load
     }
 
     /// Waits until this many more votes were answered.
-    async fn more(&self, votes: usize) {
+    pub(crate) async fn more(&self, votes: usize) {
         let target = self.answered.load(Ordering::SeqCst) + votes;
         loop {
             let progress = self.progress.notified();
@@ -203,11 +203,10 @@ impl Load {
         }
     }
 
-    /// Ends it: the acknowledged votes by session.
-    async fn finish(self) -> BTreeMap<String, Vec<String>> {
+    /// Ends it: what each viewer holds of its session, and its acknowledged votes.
+    pub(crate) async fn finish(self) -> Vec<(Held, Vec<String>)> {
         self.stop.store(true, Ordering::SeqCst);
-        let all = self.viewers.join_all().await;
-        all.into_iter().collect()
+        self.viewers.join_all().await
     }
 }
 
@@ -237,8 +236,8 @@ async fn a_server_killed_under_load_loses_nothing_it_acknowledged() {
     // Everything acknowledged is in the repository, once, and in some server's journal.
     let query = Query::new(fleet.gateway.url("admin"));
     let mut by_server = BTreeMap::<String, BTreeSet<String>>::new();
-    for (session, acknowledged) in &votes {
-        let timeline = query.timeline(session, acknowledged.len()).await;
+    for (held, acknowledged) in &votes {
+        let timeline = query.timeline(&held.session(), acknowledged.len()).await;
         let entries = timeline["entries"].as_array().expect("entries");
         let choice = |entry: &Value| {
             let choice = &entry["request"]["body"]["choice"];

@@ -1,7 +1,6 @@
 //! The bus over NATS JetStream as its users see it: one connection to NATS, kept up, and a hub of
 //! this process that pictures what NATS carries.
 
-use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -25,7 +24,7 @@ use crate::tcp::handshake::random;
 use crate::tcp::message::Message;
 use crate::{
     Bus, BusError, Event, Events, Found, Hub, HubMetrics, HubOptions, JournalStatus, Publisher,
-    Source, Start, Subscribe, Subscription,
+    Source, Start, Subscribe, Subscription, Tells,
 };
 
 /// A [`Bus`] over NATS JetStream. It connects again by itself. Cloning gives another handle on the
@@ -94,6 +93,12 @@ pub(super) struct Counters {
 }
 
 impl JetStreamBus {
+    /// What it tells owners: what JetStream has stored, by its acknowledgements.
+    pub const TELLS: Tells = Tells {
+        held: false,
+        stored: true,
+    };
+
     /// Connects, and makes the streams if they are not there; `name` names this program to others.
     ///
     /// # Errors
@@ -135,12 +140,8 @@ impl JetStreamBus {
             address: without_secrets(&options.servers),
             reason,
         };
-        let subjects = Subjects::new(&options.prefix).ok_or_else(|| {
-            refused(format!(
-                "{:?} is no prefix of subjects: letters, digits, - and _ only",
-                options.prefix
-            ))
-        })?;
+        options.check().map_err(refused)?;
+        let subjects = options.subjects().map_err(refused)?;
         let instance = random().map_err(|error| refused(error.to_string()))?;
         let connected = watch::Sender::new(false);
         let events = Arc::new(Connection {
@@ -397,14 +398,7 @@ async fn connecting(
     name: &str,
     events: Arc<Connection>,
 ) -> Result<(ConnectOptions, Vec<ServerAddr>), String> {
-    let address = |url: &String| {
-        ServerAddr::from_str(url).map_err(|error| format!("a NATS server's address: {error}"))
-    };
-    let servers = options.servers.iter().map(address);
-    let servers: Vec<ServerAddr> = servers.collect::<Result<_, _>>()?;
-    let Some(first) = servers.first() else {
-        return Err("no NATS server is named".to_owned());
-    };
+    let servers = options.addresses()?;
     let mut connecting = ConnectOptions::new()
         .name(name)
         .retry_on_initial_connect()
@@ -418,7 +412,11 @@ async fn connecting(
             let events = Arc::clone(&events);
             async move { events.took(&event) }
         });
-    match (first.username(), first.password()) {
+    let first = servers.first();
+    match (
+        first.and_then(ServerAddr::username),
+        first.and_then(ServerAddr::password),
+    ) {
         (Some(user), Some(password)) => {
             connecting = connecting.user_and_password(user.to_owned(), password.to_owned());
         }
@@ -496,8 +494,11 @@ impl Bus for JetStreamBus {
             Start::Oldest => Begin::Oldest,
             Start::Now => {
                 let mut settled = link.settled.subscribe();
-                let settling = settled.wait_for(|settled| *settled);
-                settling.await.map_err(|_| BusError::Closed)?;
+                let mut stopping = link.stopping.subscribe();
+                tokio::select! {
+                    _ = settled.wait_for(|settled| *settled) => {}
+                    _ = stopping.wait_for(|stopping| *stopping) => return Err(BusError::Closed),
+                }
                 Begin::Now
             }
         };
@@ -506,6 +507,10 @@ impl Bus for JetStreamBus {
             _keeper: Arc::clone(&self.keeper),
             subscription,
         })))
+    }
+
+    fn tells(&self) -> Tells {
+        Self::TELLS
     }
 
     async fn ask(&self, server: &ServerName, question: Bytes) -> Result<Found, BusError> {

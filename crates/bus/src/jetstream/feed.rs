@@ -63,6 +63,8 @@ enum Stop {
 
 impl Feed {
     pub(super) fn new(link: Arc<Link>, source: Arc<dyn Source>, outgoing: Arc<Outgoing>) -> Self {
+        // What was written before the journal came onto the bus is read from its owner.
+        let written = source.epochs().last().map(|last| (last.epoch, last.end));
         Self {
             server: source.server(),
             link,
@@ -71,7 +73,7 @@ impl Feed {
             state_sequence: 0,
             sequence: 0,
             before: None,
-            at: (NO_EPOCH, 0),
+            at: written.unwrap_or((NO_EPOCH, 0)),
             stated: None,
             formerly: Vec::new(),
         }
@@ -228,17 +230,14 @@ impl Feed {
         }
     }
 
-    /// Finds where the stream stands and puts the claim behind it, before whatever anybody else
-    /// has under way. The feed goes on where the stream ends, if the journal has that; else with
-    /// what comes after what was just stated, which subscribers read from the owner.
+    /// Puts the claim behind what the stream has, before whatever anybody else has under way. The
+    /// feed goes on where the stream ends, if the journal has that; else where it stood itself.
     async fn settle(&mut self, extents: &[Extent]) -> Result<(), Stop> {
         loop {
             let known = |epoch: Epoch| extents.iter().any(|extent| extent.epoch == epoch);
-            self.at = match (self.before, extents.last()) {
-                (Some(before), _) if known(before.0) => before,
-                (_, Some(last)) => (last.epoch, last.end),
-                (_, None) => (NO_EPOCH, 0),
-            };
+            if let Some(before) = self.before.filter(|before| known(before.0)) {
+                self.at = before;
+            }
             let claim = What::Claim;
             match self.store(claim, self.before, None).await {
                 Ok(()) => return Ok(()),
@@ -266,6 +265,7 @@ impl Feed {
         match self.link.seal.open_told(subject, &payload) {
             Ok(told) => {
                 self.before = told.end();
+                self.tell_stored();
                 Ok(told.instance == self.link.instance)
             }
             Err(error) => {
@@ -284,16 +284,18 @@ impl Feed {
         let mut stopping = self.link.stopping.subscribe();
         let mut connected = self.link.watch_connected();
         let mut seen_at = None;
+        // What was written before announcements were taken is read from the journal.
+        let mut behind = true;
         loop {
             let leaving = self.outgoing.closed() || *stopping.borrow();
-            match self.publish_next(leaving).await {
+            match self.publish_next(leaving || behind).await {
                 Ok(true) => continue,
                 Ok(false) if leaving => {
                     // Best effort: who does not hear it misses the heartbeats.
                     let _ = self.state(false).await;
                     return Stop::Left;
                 }
-                Ok(false) => {}
+                Ok(false) => behind = false,
                 Err(stop) if leaving => {
                     let reason = match stop {
                         Stop::Away(reason) => reason,
@@ -315,13 +317,8 @@ impl Feed {
             if !ticked {
                 continue;
             }
-            // What nobody announced for a whole tick is read from the journal.
-            if seen_at == Some(self.at)
-                && self.outgoing.is_empty()
-                && let Err(stop) = self.publish_from_journal().await
-            {
-                return stop;
-            }
+            // So is what nobody announced for a whole tick.
+            behind = seen_at == Some(self.at) && self.outgoing.is_empty();
             seen_at = Some(self.at);
         }
     }
@@ -425,6 +422,7 @@ impl Feed {
         match self.store(what, Some(end), Some(id)).await {
             Ok(()) => {
                 self.at = end;
+                self.tell_stored();
                 self.link.counters.messages.add(1);
                 self.link.counters.records.add(records);
                 Ok(())
@@ -472,6 +470,13 @@ impl Feed {
         self.sequence = stored.await?;
         self.before = end;
         Ok(())
+    }
+
+    /// Everything that was announced up to where the stream goes is in it.
+    fn tell_stored(&self) {
+        if let Some((epoch, end)) = self.before {
+            self.source.stored(epoch, end);
+        }
     }
 
     fn message_max(&self) -> usize {

@@ -1,7 +1,12 @@
 //! How the bus over NATS JetStream is set up.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
+
+use async_nats::ServerAddr;
+
+use super::subjects::Subjects;
 
 /// Where NATS is, who this program is to it, and how the bus behaves.
 #[derive(Clone, Debug)]
@@ -61,5 +66,42 @@ impl JetStreamOptions {
             window_bytes: 1024 * 1024,
             message_bytes: 256 * 1024,
         }
+    }
+
+    /// Whether they make sense, without asking anybody.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right.
+    pub fn check(&self) -> Result<(), String> {
+        self.addresses()?;
+        self.subjects()?;
+        if self.replicas == 0 || self.replicas > 5 {
+            return Err(format!(
+                "{} replicas: JetStream keeps 1 to 5",
+                self.replicas
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn addresses(&self) -> Result<Vec<ServerAddr>, String> {
+        if self.servers.is_empty() {
+            return Err("no NATS server is named".to_owned());
+        }
+        let address = |url: &String| {
+            // Not the address itself: a password may stand in it.
+            ServerAddr::from_str(url)
+                .map_err(|error| format!("not an address as nats://host:4222: {error}"))
+        };
+        self.servers.iter().map(address).collect()
+    }
+
+    pub(super) fn subjects(&self) -> Result<Subjects, String> {
+        Subjects::new(&self.prefix).ok_or_else(|| {
+            format!(
+                "{:?} is no prefix of subjects: letters, digits, - and _ only",
+                self.prefix
+            )
+        })
     }
 }
