@@ -1,10 +1,13 @@
 //! The back-end network is apart from the clients' one (B2): hosts in network namespaces, what
-//! passes captured on both sides.
+//! passes captured on both sides, and either cut.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use selvedge_system_tests::{Server, binary, run};
+use serde_json::{Value, json};
 
 /// Prints `ready`, then each new flow that passes an interface: `address:port address:port`.
 const CAPTURE: &str = r#"
@@ -39,8 +42,11 @@ pub(crate) struct Hosts {
 
 impl Hosts {
     pub(crate) fn new(names: &[&str]) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
         let pid = std::process::id();
-        let names = names.iter().map(|name| format!("selvedge-{pid}-{name}"));
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let names = names.iter();
+        let names = names.map(|name| format!("selvedge-{pid}-{count}-{name}"));
         let hosts = Self {
             names: names.collect(),
         };
@@ -71,6 +77,11 @@ impl Hosts {
             ]);
             ip(&["-n", host, "link", "set", link, "up"]);
         }
+    }
+
+    /// Cuts a link at one of its ends, or mends it.
+    fn set(&self, host: usize, interface: &str, to: &str) {
+        ip(&["-n", &self.names[host], "link", "set", interface, to]);
     }
 
     /// A command that runs on a host.
@@ -125,11 +136,18 @@ const CLIENT: usize = 0;
 const GATEWAY: usize = 1;
 const SERVER: usize = 2;
 
+/// Whether there can be namespaces.
+fn is_root() -> bool {
+    let root = run(Command::new("id").arg("-u")).trim() == "0";
+    if !root {
+        eprintln!("skipped: network namespaces need root");
+    }
+    root
+}
+
 #[test]
 fn no_bus_frame_appears_on_the_clients_side() {
-    let root = run(Command::new("id").arg("-u"));
-    if root.trim() != "0" {
-        eprintln!("skipped: network namespaces need root");
+    if !is_root() {
         return;
     }
     let hosts = Hosts::new(&["client", "gateway", "server"]);
@@ -189,4 +207,188 @@ fn no_bus_frame_appears_on_the_clients_side() {
         let link = flow == "arp" || flow == "ipv6 neighbour discovery";
         assert!(ours || link, "{flow} on the clients' side");
     }
+}
+
+/// A gateway with hub and repository, and two content servers, each a host of its own. Between the
+/// gateway and each server there are two links, one for requests and one for the bus.
+struct Fleet {
+    hosts: Hosts,
+    _folder: tempfile::TempDir,
+    _servers: [Server; 3],
+}
+
+/// Hosts of the fleet.
+const MIDDLE: usize = 0;
+const FIRST: usize = 1;
+const SECOND: usize = 2;
+/// The first server's ends of its links.
+const REQUESTS: &str = "sv11b";
+const BUS: &str = "sv12b";
+
+const GATEWAY_URL: &str = "http://127.0.0.1:8080";
+const REPOSITORY_URL: &str = "http://127.0.0.1:8090";
+/// The servers', from the gateway's host.
+const FIRST_URL: &str = "http://10.78.1.2:9000";
+const SECOND_URL: &str = "http://10.78.3.2:9000";
+
+/// Bounds a failing test; no passing one waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Fleet {
+    fn start() -> Self {
+        let hosts = Hosts::new(&["middle", "first", "second"]);
+        hosts.link((MIDDLE, "10.78.1.1"), (FIRST, "10.78.1.2"), 11);
+        hosts.link((MIDDLE, "10.78.2.1"), (FIRST, "10.78.2.2"), 12);
+        hosts.link((MIDDLE, "10.78.3.1"), (SECOND, "10.78.3.2"), 13);
+        hosts.link((MIDDLE, "10.78.4.1"), (SECOND, "10.78.4.2"), 14);
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("gateway.toml");
+        // A request that went to a server that is cut off is soon tried elsewhere.
+        let limits =
+            "[gateway.upstream_limits]\nconnect_timeout_ms = 500\nanswer_timeout_ms = 500\n";
+        std::fs::write(&config, limits).expect("written");
+        let program = binary().to_str().expect("text");
+        let start = |mut command: Command| {
+            command.arg("--data").arg(folder.path());
+            Server::start(command, folder.path())
+        };
+        let mut gateway = hosts.on(MIDDLE, program);
+        gateway.args(["gateway", "--repository", "--bus-listen", "0.0.0.0:7600"]);
+        gateway.args([
+            "--upstream",
+            FIRST_URL,
+            "--upstream",
+            SECOND_URL,
+            "--config",
+        ]);
+        gateway.arg(&config);
+        let gateway = start(gateway);
+        let content = |host: usize, name: &str, listen: &str, bus: &str| {
+            let mut server = hosts.on(host, program);
+            server.args(["content", "--name", name, "--listen", listen, "--bus", bus]);
+            server.args(["--admin-listen", "127.0.0.1:8091"]);
+            for service in ["--catalogue", "--payment", "--stock"] {
+                server.args([service, "http://127.0.0.1:1"]);
+            }
+            start(server)
+        };
+        let first = content(FIRST, "content-1", "10.78.1.2:9000", "10.78.2.1:7600");
+        let second = content(SECOND, "content-2", "10.78.3.2:9000", "10.78.4.1:7600");
+        Self {
+            hosts,
+            _folder: folder,
+            _servers: [gateway, first, second],
+        }
+    }
+
+    /// What `curl` says on a host.
+    fn curl(&self, host: usize, args: &[&str]) -> String {
+        let mut curl = self.hosts.on(host, "curl");
+        run(curl.args(["--silent", "--fail"]).args(args))
+    }
+
+    /// Votes at this URL with this token; the next one.
+    fn vote(&self, url: &str, token: Option<&str>) -> String {
+        let header = token.map(|token| format!("selvedge-session: {token}"));
+        let url = format!("{url}/vote");
+        let mut args = vec!["--dump-header", "-", "--json", "{\"choice\":\"yes\"}", &url];
+        args.extend(header.iter().flat_map(|header| ["--header", header]));
+        let answer = self.curl(MIDDLE, &args);
+        let next = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("selvedge-session: "));
+        next.expect("the session moved on").trim().to_owned()
+    }
+
+    /// The actions that a server's memory holds.
+    fn held(&self, host: usize) -> u64 {
+        let text = self.curl(host, &["http://127.0.0.1:8091/metrics"]);
+        let held = text.lines().find_map(|line| {
+            line.strip_prefix("selvedge_memory_entries{")?
+                .rsplit_once(' ')
+        });
+        held.expect("the metric").1.parse().expect("a number")
+    }
+
+    /// Waits until both servers hold so many actions.
+    fn both_hold(&self, count: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        while [FIRST, SECOND].map(|host| self.held(host)) != [count; 2] {
+            assert!(Instant::now() < deadline, "not all was caught up");
+        }
+    }
+
+    /// A session's timeline, once it has so many entries.
+    fn timeline(&self, token: &str, count: usize) -> Vec<Value> {
+        let session = token.split_once('.').expect("a token").0;
+        let url = format!("{REPOSITORY_URL}/api/v1/sessions/{session}");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = self.curl(MIDDLE, &[&url]);
+            let timeline: Value = serde_json::from_str(&text).expect("JSON");
+            let entries = timeline["entries"].as_array().expect("entries");
+            if entries.len() == count {
+                return entries.clone();
+            }
+            assert!(Instant::now() < deadline, "{count} entries? {timeline:#}");
+        }
+    }
+}
+
+#[test]
+fn a_server_cut_off_from_the_bus_serves_on_says_what_it_did_not_see_and_catches_up() {
+    if !is_root() {
+        return;
+    }
+    let fleet = Fleet::start();
+    let mut token = fleet.vote(GATEWAY_URL, None);
+    fleet.both_hold(1);
+
+    fleet.hosts.set(FIRST, BUS, "down");
+    token = fleet.vote(SECOND_URL, Some(&token));
+    token = fleet.vote(FIRST_URL, Some(&token));
+    // Through the gateway, too: the servers answer, so they are not out.
+    for _ in 0..10 {
+        token = fleet.vote(GATEWAY_URL, Some(&token));
+    }
+
+    fleet.hosts.set(FIRST, BUS, "up");
+    fleet.both_hold(13);
+    let entries = fleet.timeline(&token, 13);
+    let place = |entry: &Value| {
+        let part = |name| entry[name].as_str().expect("text");
+        format!("{}/{}/{}", part("server"), part("epoch"), entry["sequence"])
+    };
+    assert_eq!(entries[1]["server"], "content-2");
+    assert_eq!(entries[1]["unseen"], json!([]));
+    assert_eq!(entries[2]["server"], "content-1");
+    assert_eq!(entries[2]["unseen"], json!([place(&entries[1])]));
+}
+
+#[test]
+fn a_server_cut_off_from_its_clients_still_follows_the_bus() {
+    if !is_root() {
+        return;
+    }
+    let fleet = Fleet::start();
+    let mut token = fleet.vote(GATEWAY_URL, None);
+    fleet.both_hold(1);
+
+    fleet.hosts.set(FIRST, REQUESTS, "down");
+    // Safe requests go to the other server.
+    for _ in 0..5 {
+        let header = format!("selvedge-session: {token}");
+        let url = format!("{GATEWAY_URL}/orders");
+        let args = ["--dump-header", "-", "--header", &header, &url];
+        let answer = fleet.curl(MIDDLE, &args);
+        assert!(answer.contains("content-2"), "{answer}");
+    }
+    token = fleet.vote(SECOND_URL, Some(&token));
+    fleet.both_hold(7);
+
+    fleet.hosts.set(FIRST, REQUESTS, "up");
+    token = fleet.vote(FIRST_URL, Some(&token));
+    let entries = fleet.timeline(&token, 8);
+    assert_eq!(entries[7]["server"], "content-1");
+    assert!(entries.iter().all(|entry| entry["unseen"] == json!([])));
 }
