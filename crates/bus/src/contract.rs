@@ -168,7 +168,8 @@ pub enum Start {
 pub struct Subscribe {
     /// Who follows, for logs and metrics; at most 63 bytes count.
     pub name: String,
-    /// The next record wanted, for each journal that the subscriber knows already.
+    /// The next record wanted, for each journal that the subscriber knows already. One that the
+    /// journal has not reached is waited for: what is before it the subscriber says to have.
     pub from: Vec<Position>,
     /// Where to begin in the others.
     pub start: Start,

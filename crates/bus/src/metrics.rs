@@ -46,6 +46,8 @@ counters! {
     questions,
     /// Gap events.
     gaps,
+    /// Times that a subscriber began beyond what was known of a journal.
+    subscribers_ahead,
     /// Times that a subscriber that had kept up fell behind the ring.
     slow_subscribers,
     /// Reads from an owner that failed and were tried again.

@@ -13,6 +13,7 @@ use contract::{Harness, name, publish};
 use reader::Model;
 use selvedge_bus::testing::MemoryJournal;
 use selvedge_bus::{Bus, Event, Hub, HubOptions, Subscribe};
+use selvedge_identity::Position;
 use tokio::time::Instant;
 
 struct InProcess(Hub);
@@ -64,6 +65,33 @@ async fn a_reader_that_fell_behind_the_ring_is_counted_once_and_refilled() {
     assert_eq!(metrics.delivered, 10_011);
     assert_eq!(metrics.announced, 10_010);
     assert_eq!(metrics.gaps, 0);
+}
+
+#[tokio::test]
+async fn a_subscriber_from_the_future_is_counted_and_gets_nothing_before_what_it_asked_for() {
+    let InProcess(hub) = InProcess::start().await;
+    let journal = Arc::new(MemoryJournal::new("a"));
+    let publisher = hub.join(journal.clone()).await.unwrap();
+    publish(&journal, &*publisher, 10).await;
+    let (epoch, end) = journal.next();
+    let at = |sequence| Position {
+        server: name("a"),
+        epoch,
+        sequence,
+    };
+    for (sequence, ahead) in [(end - 1, 0), (end, 0), (end + 5, 1)] {
+        let request = Subscribe::oldest("reader").from(vec![at(sequence)]);
+        let mut reader = hub.subscribe(request).await.unwrap();
+        assert!(matches!(reader.next().await, Some(Event::Joined { .. })));
+        assert_eq!(hub.metrics().subscribers_ahead, ahead, "{sequence}");
+        if ahead > 0 {
+            publish(&journal, &*publisher, 8).await;
+            let Some(Event::Batch(batch)) = reader.next().await else {
+                panic!("records come next");
+            };
+            assert_eq!((batch.first, batch.end()), (sequence, end + 8));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

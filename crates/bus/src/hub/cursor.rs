@@ -37,6 +37,9 @@ pub(crate) enum Step {
     Part(Arc<Shared>, u64, u64),
     /// Records that are nowhere any more.
     Gap { epoch: Epoch, from: u64, to: u64 },
+    /// What was asked for is beyond what is known of the epoch being written. It may yet come: what
+    /// the subscriber had, it may have had from elsewhere.
+    Ahead { epoch: Epoch, asked: u64, end: u64 },
     /// To be read from the owner: records from `from` on, and none at or after `limit`.
     Refill { epoch: Epoch, from: u64, limit: u64 },
     /// Nothing before this instant.
@@ -147,7 +150,15 @@ impl JournalState {
             Place::First => *place = Place::At(oldest.epoch, 0),
             Place::Epoch => *place = Place::At(newest.epoch, newest.first),
             Place::Named(epoch, sequence) if self.index_of(epoch).is_some() => {
+                let ahead = epoch == newest.epoch && sequence > newest.end;
                 *place = Place::At(epoch, sequence);
+                if ahead && sequence < Event::UNKNOWN_END {
+                    return Some(Step::Ahead {
+                        epoch,
+                        asked: sequence,
+                        end: newest.end,
+                    });
+                }
             }
             Place::Named(epoch, sequence) => {
                 // The owner no longer knows it: go on with the epoch after it. A counter that is

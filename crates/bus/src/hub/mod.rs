@@ -482,6 +482,7 @@ impl Inner {
         }
         let following = Following {
             id,
+            name: request.name,
             skip: request.skip,
             holds: request.holds,
             reports: request.reports,

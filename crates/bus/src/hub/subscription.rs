@@ -90,6 +90,8 @@ pub(crate) struct HubSubscription {
 pub(crate) struct Following {
     /// Its number, of all that the hub ever had.
     pub(crate) id: u64,
+    /// For people.
+    pub(crate) name: String,
     pub(crate) skip: Option<ServerName>,
     /// The server that holds what it gets.
     pub(crate) holds: Option<ServerName>,
@@ -293,6 +295,12 @@ impl HubSubscription {
                     from,
                     to,
                 }),
+                Step::Ahead { epoch, asked, end } => {
+                    self.inner.counters.subscribers_ahead.add(1);
+                    let (name, server) = (&self.following.name, &journal.server);
+                    tracing::info!(subscriber = name, %server, %epoch, asked, end, "bus subscriber begins beyond what is known of a journal, and waits");
+                    continue;
+                }
                 Step::Refill { epoch, from, limit } => {
                     if self.refills.len() >= REFILLS_MAX {
                         return None; // one that ends brings us back here

@@ -1,6 +1,7 @@
 //! What a hub does with frames that no honest program sends, and the wire format itself.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +15,9 @@ use super::frame::{BODY_MAX, Frame, HEADER, VERSION, parse, read_frame};
 use super::handshake::{Peer, greet};
 use super::message::Message;
 use crate::hub::Begin;
+use crate::testing::MemoryJournal;
 use crate::{
-    Batch, Extent, Found, Holders, Hub, HubOptions, LinkOptions, ReportMode, SourceRead, Terms,
+    Batch, Bus, Extent, Found, Holders, Hub, HubOptions, LinkOptions, ReportMode, SourceRead, Terms,
 };
 
 const KEY: [u8; 32] = [3; 32];
@@ -136,6 +138,101 @@ async fn a_batch_of_a_journal_not_owned_is_refused() {
     };
     bytes.extend(bytes_of(&Message::Batch(batch), 1));
     is_refused(bytes, "not owned").await;
+}
+
+#[tokio::test]
+async fn a_join_under_no_server_name_is_refused() {
+    let mut body = vec![3];
+    body.extend(b"A b");
+    body.extend([0; 8]);
+    let mut bytes = Vec::new();
+    Frame::new(10, 1, body).write(&mut bytes);
+    is_refused(bytes, "not a server name").await;
+}
+
+/// What a subscriber or an owner that nobody knows may send: it changes nothing.
+#[tokio::test]
+async fn frames_of_channels_that_are_not_open_change_nothing() {
+    let (hub, mut stream) = linked().await;
+    let server = ServerName::new("a").unwrap();
+    let epoch = Epoch {
+        counter: 1,
+        random: 1,
+    };
+    let batch = Batch {
+        server: server.clone(),
+        epoch,
+        first: 0,
+        records: vec![Bytes::from_static(b"x")],
+    };
+    let extent = Extent {
+        epoch,
+        first: 0,
+        end: 9,
+    };
+    let held = Position {
+        server,
+        epoch,
+        sequence: 9,
+    };
+    let bytes: Vec<u8> = [
+        Message::Batch(batch),
+        Message::Extents(vec![extent]),
+        Message::Report { epoch, end: 9 },
+        Message::Held(vec![held]),
+        Message::Leave,
+        // The first that the hub must refuse, so that it has read those before.
+        Message::Joined,
+    ]
+    .iter()
+    .flat_map(|message| bytes_of(message, 7))
+    .collect();
+    let last = until_ended(&mut stream, &bytes).await;
+    assert!(matches!(last, Some(Message::Refused { .. })), "{last:?}");
+    assert_eq!(hub.journals(), []);
+    assert_eq!(hub.metrics().announced, 0);
+}
+
+/// A holder that says it holds more than there is, of a journal that there is not, or before it
+/// subscribed as one.
+#[tokio::test]
+async fn a_holder_that_claims_too_much_is_cut_off_at_the_journals_end() {
+    let (hub, mut stream) = linked().await;
+    let journal = Arc::new(MemoryJournal::new("a"));
+    journal.set_terms(Terms {
+        holders: 1,
+        ..Terms::default()
+    });
+    let _publisher = hub.join(journal.clone()).await.unwrap();
+    let (epoch, end) = journal.next();
+    let subscribe = |holds: Option<&str>| Message::Subscribe {
+        name: "rogue".to_owned(),
+        begin: Begin::Oldest,
+        reports: false,
+        skip: None,
+        holds: holds.map(|name| ServerName::new(name).unwrap()),
+        from: Vec::new(),
+    };
+    let held = |server: &str, sequence| Position {
+        server: ServerName::new(server).unwrap(),
+        epoch,
+        sequence,
+    };
+    let claims = Message::Held(vec![held("nowhere", 5), held("a", u64::MAX)]);
+    let mut bytes = bytes_of(&subscribe(None), 1);
+    bytes.extend(bytes_of(&claims, 1));
+    bytes.extend(bytes_of(&subscribe(Some("rogue")), 2));
+    stream.write_all(&bytes).await.unwrap();
+    while journal.holders().present == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(journal.holders().to, None, "channel 1 holds nothing");
+    stream.write_all(&bytes_of(&claims, 2)).await.unwrap();
+    while journal.holders().to.is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(journal.holders().to, Some((epoch, end)));
+    assert_eq!(hub.journals().len(), 1);
 }
 
 #[tokio::test]
