@@ -6,18 +6,19 @@
 //! from shuffled ones: in one batch, in pieces of a hundred as a bus brings them, and one by one.
 //! Making and dropping the entries is not timed; making the tree is.
 //!
-//! What was found (a shared machine of two cores, ten jobs beside):
+//! What was found (a shared machine of two cores, up to twenty jobs beside):
 //! - Trees that stay in the cache are built faster than their entries are sorted.
-//! - An observation is some 350 bytes, so a million calls are 700 MB: what counts there is memory.
-//!   A batch is put in order by depth first, callers before those whom they called, and looked up
-//!   so far ahead that misses overlap. Before that, half of the time went into groups that grew
-//!   from what their children said of them.
-//! - What is left of a shuffled million: fetching each observation once (six lines, not
-//!   neighbours), and fresh pages. The kernel's clearing of pages is near half of a run's samples
-//!   (observations copied for the next round among them). A plain sort of the same entries is
-//!   slower still.
-//! - One by one, a million calls cost a copy of all observations at each doubling of their vector,
-//!   and two misses, one after the other, for every entry: an index's slot, then the group in it.
+//! - An observation is some 300 bytes, so a million calls are 600 MB: what counts there is memory.
+//!   A batch is put in order by depth and caller first, so callers come before those whom they
+//!   called and siblings together, and is looked up so far ahead that misses overlap. So are the
+//!   entries of nodes when the tree is made.
+//! - Observations, entries and groups lie in pieces that never move: one by one and in pieces no
+//!   longer cost a copy of everything at each doubling.
+//! - What is left of a large tree: fetching each observation once (five lines, in no order that
+//!   the hardware sees), its group, and fresh pages. Two rows below say what the first and the
+//!   last cost alone; a shuffled million cannot be built faster than both take.
+//! - One by one, an entry's two misses (an index's slot, then the group in it) wait for each
+//!   other; only its own and its caller's overlap.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ fn main() {
         "{:<42}{:>12}{:>12}{:>12}{:>12}",
         "", "batch", "in pieces", "one by one", "plain sort"
     );
+    limits();
     let only = std::env::args()
         .skip(1)
         .find(|argument| !argument.starts_with('-'));
@@ -157,6 +159,39 @@ fn best_of(
 ) -> Duration {
     let round = || load.chunks(100).map(|some| run(some.to_vec())).sum();
     (0..ROUNDS).map(|_| round()).min().unwrap_or_default()
+}
+
+/// What memory alone allows: each of two million records of an observation's size fetched once in
+/// random order, and as many fresh ones written.
+fn limits() {
+    const LINE: usize = 64;
+    const PAGE: usize = 4096;
+    const RECORDS: usize = 2_000_000;
+    let size = size_of::<Observation>();
+    let mut order: Vec<u32> = (0..RECORDS as u32).collect();
+    Random(2).shuffle(&mut order);
+    let (mut fetched, mut cleared) = (Duration::MAX, Duration::MAX);
+    for _ in 0..ROUNDS {
+        let start = core_time();
+        let mut records = vec![0u8; RECORDS * size];
+        records.iter_mut().step_by(PAGE).for_each(|byte| *byte = 1);
+        cleared = cleared.min(core_time() - start);
+        let start = core_time();
+        let sum = order.iter().fold(0u8, |sum, &record| {
+            let from = record as usize * size;
+            let lines = records[from..from + size].iter().step_by(LINE);
+            lines.fold(sum, |sum, byte| sum.wrapping_add(*byte))
+        });
+        black_box(sum);
+        fetched = fetched.min(core_time() - start);
+    }
+    for (what, time) in [
+        ("fetching each once, shuffled", fetched),
+        ("clearing their pages", cleared),
+    ] {
+        let rate = RECORDS as f64 / time.as_secs_f64() / 1e6;
+        println!("limit: 2,000,000 records of {size} bytes, {what}: {rate:.2} M/s");
+    }
 }
 
 /// Time this thread has spent on a core: a busy machine does not count.

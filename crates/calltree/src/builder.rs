@@ -8,11 +8,14 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::iter;
+use std::mem;
 
 use selvedge_entry::{Direction, Outcome};
 use selvedge_identity::Origin;
 
 use crate::chain::Packed;
+use crate::chunks::Chunks;
 use crate::clocks::Clocks;
 use crate::order;
 use crate::resolve::Resolved;
@@ -37,15 +40,20 @@ pub enum Added {
 pub struct TreeBuilder {
     pub(crate) origin: Origin,
     pub(crate) levels: Levels,
-    pub(crate) observations: Vec<Observation>,
-    pub(crate) briefs: Vec<Brief>,
+    /// As they came. What a repeat or a later form has taken the place of lies among them until
+    /// [`Self::close_gaps`].
+    observations: Chunks<Observation>,
+    /// The entries: in a large batch callers before those whom they called, else as they came.
+    pub(crate) briefs: Chunks<Brief>,
     pub(crate) skeleton: Skeleton,
     pub(crate) clocks: Clocks,
     /// Lists that became long, by handle.
     crowds: HashMap<(u32, Direction), HashMap<Handle, Vec<u32>>>,
     pub(crate) refused: usize,
-    /// Repeats that still lie among `observations`; their briefs are [`Brief::NONE`].
-    gone: usize,
+    /// Entries that failed.
+    pub(crate) errors: usize,
+    /// Entries whose identifier a hop before them passed on without adding itself.
+    pub(crate) ignored_hops: usize,
 }
 
 /// What a tree's making reads of every observation, packed densely.
@@ -59,6 +67,8 @@ pub(crate) struct Brief {
     /// Its place in its journal.
     pub(crate) sequence: u64,
     pub(crate) clock: u32,
+    /// The observation that it is of.
+    observation: u32,
     /// The next entry of the same direction and group.
     pub(crate) next: u32,
     pub(crate) error: bool,
@@ -89,13 +99,14 @@ impl TreeBuilder {
         Self {
             origin,
             levels,
-            observations: Vec::new(),
-            briefs: Vec::new(),
+            observations: Chunks::with_capacity(0),
+            briefs: Chunks::with_capacity(0),
             skeleton: Skeleton::with_capacity(0),
             clocks: Clocks::default(),
             crowds: HashMap::new(),
             refused: 0,
-            gone: 0,
+            errors: 0,
+            ignored_hops: 0,
         }
     }
 
@@ -108,15 +119,24 @@ impl TreeBuilder {
     }
 
     /// Adds all of them: the same as adding each, faster.
-    pub fn add_all(&mut self, mut observations: Vec<Observation>) {
-        let from = self.observations.len();
-        if self.observations.is_empty() {
-            self.skeleton = Skeleton::with_capacity(observations.len() / 2 + 1);
-            self.observations = observations;
+    pub fn add_all(&mut self, observations: Vec<Observation>) {
+        let from = self.next_number();
+        let count = observations.len();
+        if from == 0 {
+            self.skeleton = Skeleton::with_capacity(count / 2 + 1);
+            self.briefs = Chunks::with_capacity(count);
+            self.observations = observations.into();
         } else {
-            self.observations.append(&mut observations);
+            for observation in observations {
+                self.observations.push(observation);
+            }
         }
-        self.take(from);
+        if count >= MANY {
+            self.take_many(from);
+        } else {
+            self.take_few(from);
+        }
+        self.tidy();
     }
 
     /// Whose tree it is.
@@ -128,7 +148,7 @@ impl TreeBuilder {
     /// How many distinct observations it holds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.observations.len() - self.gone
+        self.briefs.len()
     }
 
     /// Whether it holds none.
@@ -145,13 +165,14 @@ impl TreeBuilder {
 
     /// Adds one.
     pub fn add(&mut self, observation: Observation) -> Added {
-        let number = self.observations.len();
+        let number = self.next_number();
         self.observations.push(observation);
-        self.briefs.push(Brief::NONE);
+        self.look_ahead(iter::once(number));
         let added = self.place(number);
-        if added != Added::New {
-            self.observations.pop();
-            self.briefs.pop();
+        match added {
+            Added::New => {}
+            Added::Updated => self.tidy(),
+            Added::Repeated | Added::Refused => drop(self.observations.pop()),
         }
         added
     }
@@ -162,43 +183,28 @@ impl TreeBuilder {
         Tree::build(self)
     }
 
-    /// Adds the observations from number `from` on, which lie there already.
-    fn take(&mut self, from: usize) {
-        let count = self.observations.len() - from;
-        self.briefs.resize(self.observations.len(), Brief::NONE);
-        if count >= MANY {
-            self.take_many(from);
-        } else {
-            self.take_few(from);
-        }
-    }
-
     /// In the order in which they lie. So many at a time are looked up ahead that their cache
     /// misses overlap.
-    fn take_few(&mut self, from: usize) {
-        let mut end = from;
-        let mut next = from;
-        while next < self.observations.len() {
-            let ahead = (next + AHEAD).min(self.observations.len());
-            self.look_ahead(next as u32..ahead as u32);
-            while next < ahead {
-                if next != end {
-                    self.observations.swap(next, end);
-                }
-                end += usize::from(self.place(end) == Added::New);
-                next += 1;
+    fn take_few(&mut self, from: u32) {
+        let end = self.next_number();
+        for window in (from..end).step_by(AHEAD) {
+            let window = window..(window + AHEAD as u32).min(end);
+            self.look_ahead(window.clone());
+            for number in window {
+                self.place(number);
             }
         }
-        self.observations.truncate(end);
-        self.briefs.truncate(end);
     }
 
     /// Callers before those whom they called. So a group is made by its own entry, whole, and
     /// knows what its children say of it: nothing is put together from parts. In a deep tree
     /// neighbours also lie near each other then.
-    fn take_many(&mut self, from: usize) {
-        let depths = self.observations[from..].iter().map(|o| o.place.depth());
-        let order = order::by_depth(depths, from as u32);
+    ///
+    /// Children of one caller stand together, and with them both sides of a call: what one of them
+    /// fetches into the cache serves all.
+    fn take_many(&mut self, from: u32) {
+        let new = self.observations.iter().skip(from as usize);
+        let order = order::callers_first(new.map(|one| &one.place), from);
         for (nth, window) in order.chunks(AHEAD).enumerate() {
             // What is looked up ahead next has to be there by then.
             let later = order.chunks(AHEAD).nth(nth + 2).unwrap_or_default();
@@ -208,24 +214,38 @@ impl TreeBuilder {
             black_box(touched.fold(0, |all, one| all ^ one));
             self.look_ahead(window.iter().copied());
             for &number in window {
-                self.gone += usize::from(self.place(number as usize) != Added::New);
+                self.place(number);
             }
         }
-        if self.gone * 2 > self.observations.len() {
+    }
+
+    /// Closes gaps once they are the most of what lies there: so it costs each gap a moment.
+    fn tidy(&mut self) {
+        if (self.observations.len() - self.briefs.len()) * 2 > self.observations.len() {
             self.close_gaps();
         }
     }
 
-    /// Gives the places of repeats in `observations` back.
+    /// Lets go of those observations that no entry is of.
     fn close_gaps(&mut self) {
-        let briefs = std::mem::take(&mut self.briefs);
-        let mut live = briefs.iter().map(|brief| brief.clock != NONE);
-        self.observations.retain(|_| live.next().unwrap_or(false));
-        self.observations.shrink_to_fit();
-        self.gone = 0;
-        self.briefs = briefs.into_iter().filter(|b| b.clock != NONE).collect();
-        let width = self.skeleton.width();
-        self.narrow(width);
+        let mut numbers = vec![NONE; self.observations.len()];
+        for brief in self.briefs.iter() {
+            numbers[brief.observation as usize] = 0;
+        }
+        let mut live = 0..;
+        for number in numbers.iter_mut().filter(|number| **number != NONE) {
+            *number = live.next().unwrap_or(NONE);
+        }
+        let observations = mem::replace(&mut self.observations, Chunks::with_capacity(0));
+        for (observation, number) in observations.into_iter().zip(&numbers) {
+            if *number != NONE {
+                self.observations.push(observation);
+            }
+        }
+        for at in 0..self.briefs.len() {
+            let brief = &mut self.briefs[at];
+            brief.observation = numbers[brief.observation as usize];
+        }
     }
 
     fn look_ahead(&self, numbers: impl Iterator<Item = u32>) {
@@ -248,10 +268,9 @@ impl TreeBuilder {
         black_box(touched.fold(0, |all, one| all ^ one));
     }
 
-    /// Puts the observation that lies at `number` into its place. Unless it is new, the caller
-    /// takes it away again.
-    fn place(&mut self, number: usize) -> Added {
-        let observation = &self.observations[number];
+    /// Puts the observation that lies at `number` into its place.
+    fn place(&mut self, number: u32) -> Added {
+        let observation = &self.observations[number as usize];
         let Some(level) = self.level_of(observation) else {
             self.refused += 1;
             return Added::Refused;
@@ -260,19 +279,46 @@ impl TreeBuilder {
         if self.skeleton.is_wider_than(narrowest) {
             self.narrow(narrowest);
         }
-        let observation = &self.observations[number];
-        let group = self.skeleton.add(level, &self.chain(observation, level));
-        if let Some(known) = self.find(group, number) {
+        let observation = &self.observations[number as usize];
+        let side = observation.direction;
+        let chain = chain(observation, level);
+        let group = self.skeleton.add(level, &chain);
+        if let Some(known) = self.find(group, side, number) {
             return self.update(known, number);
         }
-        let observation = &self.observations[number];
-        let clock = self.clocks.number(&observation.handle, &observation.host);
-        self.briefs[number] = Brief::new(observation, clock);
-        self.hang(
-            group,
-            u32::try_from(number).expect("fewer than 2^32 entries"),
-        );
+        let brief = self.brief(number);
+        self.briefs.push(brief);
+        self.hang(group, side, (self.briefs.len() - 1) as u32);
         Added::New
+    }
+
+    /// What a tree's making reads of an observation, which counts from now on.
+    fn brief(&mut self, number: u32) -> Brief {
+        let observation = &self.observations[number as usize];
+        let clock = self.clocks.number(&observation.handle, &observation.host);
+        let brief = Brief::new(observation, number, clock);
+        self.errors += usize::from(brief.error);
+        self.ignored_hops += usize::from(brief.ignored_hop);
+        brief
+    }
+
+    /// Reads something of each of these entries, so that what reads them soon finds them in the
+    /// cache.
+    #[inline]
+    pub(crate) fn touch(&self, entries: impl Iterator<Item = u32>) {
+        let touched = entries.filter_map(|entry| self.briefs.get(entry as usize));
+        black_box(touched.fold(0, |all, brief| all ^ brief.at ^ i64::from(brief.clock)));
+    }
+
+    /// What an entry says.
+    #[inline]
+    pub(crate) fn observation(&self, entry: u32) -> &Observation {
+        &self.observations[self.briefs[entry as usize].observation as usize]
+    }
+
+    /// The number of the observation that comes next.
+    fn next_number(&self) -> u32 {
+        u32::try_from(self.observations.len()).expect("fewer than 2^32 entries")
     }
 
     #[inline]
@@ -281,21 +327,9 @@ impl TreeBuilder {
         (observation.place.origin() == self.origin).then_some(level)
     }
 
-    /// An observation's chain, cut at the root.
+    /// The entry that the observation at `number` is of, if it is known already.
     #[inline]
-    pub(crate) fn chain<'a>(&self, observation: &'a Observation, level: u32) -> Cow<'a, Packed> {
-        let chain = observation.place.packed();
-        if chain.len() > level as usize + 1 {
-            Cow::Owned(chain.first(level as usize + 1))
-        } else {
-            Cow::Borrowed(chain)
-        }
-    }
-
-    /// The same entry as the one at `number`, if it is known already.
-    #[inline]
-    fn find(&mut self, group: u32, number: usize) -> Option<u32> {
-        let side = self.observations[number].direction;
+    fn find(&mut self, group: u32, side: Direction, number: u32) -> Option<u32> {
         let head = self.skeleton.groups[group as usize].heads[side as usize];
         if head == NONE {
             return None;
@@ -303,18 +337,16 @@ impl TreeBuilder {
         self.find_in_list(head, group, number)
     }
 
-    fn find_in_list(&mut self, head: u32, group: u32, number: usize) -> Option<u32> {
-        let observation = &self.observations[number];
-        let observations = &self.observations;
-        let same = |&number: &u32| {
-            let known = &observations[number as usize];
+    fn find_in_list(&mut self, head: u32, group: u32, number: u32) -> Option<u32> {
+        let observation = &self.observations[number as usize];
+        let same = |&entry: &u32| {
+            let known = self.observation(entry);
             known.handle == observation.handle && known.place == observation.place
         };
-        let list = || std::iter::successors(Some(head), |&at| self.next(at));
         let mut length = 0;
-        for number in list().take(CROWD) {
-            if same(&number) {
-                return Some(number);
+        for entry in self.list(head).take(CROWD) {
+            if same(&entry) {
+                return Some(entry);
             }
             length += 1;
         }
@@ -324,39 +356,38 @@ impl TreeBuilder {
         let key = (group, observation.direction);
         if !self.crowds.contains_key(&key) {
             let mut crowd: HashMap<Handle, Vec<u32>> = HashMap::new();
-            for number in list() {
-                let handle = self.observations[number as usize].handle.clone();
-                crowd.entry(handle).or_default().push(number);
+            for entry in self.list(head) {
+                let handle = self.observation(entry).handle.clone();
+                crowd.entry(handle).or_default().push(entry);
             }
             self.crowds.insert(key, crowd);
         }
-        let numbers = self.crowds[&key].get(&observation.handle)?;
-        numbers.iter().copied().find(same)
+        let observation = &self.observations[number as usize];
+        let same = |&entry: &u32| self.observation(entry).place == observation.place;
+        let entries = self.crowds[&key].get(&observation.handle)?;
+        entries.iter().copied().find(same)
     }
 
-    fn update(&mut self, known: u32, number: usize) -> Added {
-        let known = known as usize;
-        if !self.observations[known].yields_to(&self.observations[number]) {
+    fn update(&mut self, known: u32, number: u32) -> Added {
+        let later = &self.observations[number as usize];
+        if !self.observation(known).yields_to(later) {
             return Added::Repeated;
         }
-        self.observations.swap(known, number);
-        let observation = &self.observations[known];
-        let clock = self.clocks.number(&observation.handle, &observation.host);
-        let next = self.briefs[known].next;
-        self.briefs[known] = Brief {
-            next,
-            ..Brief::new(observation, clock)
-        };
+        let brief = self.brief(number);
+        let known = &mut self.briefs[known as usize];
+        self.errors -= usize::from(known.error);
+        self.ignored_hops -= usize::from(known.ignored_hop);
+        let next = known.next;
+        *known = Brief { next, ..brief };
         Added::Updated
     }
 
-    /// Hangs an observation on its group's list, whose head is the least handle.
-    fn hang(&mut self, group: u32, number: u32) {
-        let side = self.observations[number as usize].direction;
+    /// Hangs an entry on its group's list, whose head is the least handle.
+    fn hang(&mut self, group: u32, side: Direction, number: u32) {
         let head = self.skeleton.groups[group as usize].heads[side as usize];
         let mut first = number;
         if head != NONE {
-            let handle = |number: u32| &self.observations[number as usize].handle;
+            let handle = |number: u32| &self.observation(number).handle;
             if handle(number) < handle(head) {
                 self.briefs[number as usize].next = head;
             } else {
@@ -366,7 +397,8 @@ impl TreeBuilder {
                 first = head;
             }
             if let Some(crowd) = self.crowds.get_mut(&(group, side)) {
-                let handle = self.observations[number as usize].handle.clone();
+                let observation = self.briefs[number as usize].observation;
+                let handle = self.observations[observation as usize].handle.clone();
                 crowd.entry(handle).or_default().push(number);
             }
         }
@@ -382,7 +414,7 @@ impl TreeBuilder {
     /// A list of entries from its head on.
     pub(crate) fn list(&self, head: u32) -> impl Iterator<Item = u32> {
         let first = (head != NONE).then_some(head);
-        std::iter::successors(first, |&at| self.next(at))
+        iter::successors(first, |&at| self.next(at))
     }
 
     /// The level of an interaction.
@@ -399,43 +431,37 @@ impl TreeBuilder {
     fn narrow(&mut self, narrowest: u8) {
         self.skeleton.narrow(narrowest);
         self.crowds.clear();
-        for number in 0..self.briefs.len() {
-            if self.briefs[number].clock == NONE {
-                continue;
-            }
-            self.briefs[number].next = NONE;
-            let observation = &self.observations[number];
+        for number in 0..self.briefs.len() as u32 {
+            self.briefs[number as usize].next = NONE;
+            let observation = self.briefs[number as usize].observation;
+            let observation = &self.observations[observation as usize];
             let level = self.level_of(observation).expect("it was taken before");
-            let group = self.skeleton.add(level, &self.chain(observation, level));
-            self.hang(group, number as u32);
+            let side = observation.direction;
+            let group = self.skeleton.add(level, &chain(observation, level));
+            self.hang(group, side, number);
         }
     }
 }
 
 impl Extend<Observation> for TreeBuilder {
     fn extend<I: IntoIterator<Item = Observation>>(&mut self, observations: I) {
-        let from = self.observations.len();
-        self.observations.extend(observations);
-        self.take(from);
+        let mut observations = observations.into_iter();
+        loop {
+            let from = self.next_number();
+            for observation in observations.by_ref().take(AHEAD) {
+                self.observations.push(observation);
+            }
+            if self.next_number() == from {
+                break;
+            }
+            self.take_few(from);
+        }
+        self.tidy();
     }
 }
 
 impl Brief {
-    /// Of an observation that is not placed, or a repeat.
-    const NONE: Self = Self {
-        at: 0,
-        head: u64::MAX,
-        end: u64::MAX,
-        sequence: 0,
-        clock: NONE,
-        next: NONE,
-        error: false,
-        ignored_hop: false,
-        one_way: false,
-        detailed: false,
-    };
-
-    fn new(observation: &Observation, clock: u32) -> Self {
+    fn new(observation: &Observation, number: u32, clock: u32) -> Self {
         Self {
             at: observation.at.0,
             head: observation.head_ns.unwrap_or(u64::MAX),
@@ -445,11 +471,23 @@ impl Brief {
                 Handle::Opaque(number) => *number as u64,
             },
             clock,
+            observation: number,
             next: NONE,
             error: observation.outcome == Outcome::Error,
             ignored_hop: observation.ignored_hop,
             one_way: observation.one_way,
             detailed: observation.details.is_some(),
         }
+    }
+}
+
+/// An observation's chain, cut at the root.
+#[inline]
+pub(crate) fn chain(observation: &Observation, level: u32) -> Cow<'_, Packed> {
+    let chain = observation.place.packed();
+    if chain.len() > level as usize + 1 {
+        Cow::Owned(chain.first(level as usize + 1))
+    } else {
+        Cow::Borrowed(chain)
     }
 }

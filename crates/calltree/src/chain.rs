@@ -4,7 +4,8 @@
 //! parent's chain is its child's without the first id. Two chains can be of the same interaction
 //! when every id that both know matches (the shorter id a prefix of the longer one); one *covers*
 //! another when it knows all that the other does. The common case, up to seven ancestors of one
-//! width, is compared as plain numbers; anything else goes the general way.
+//! width (of more than four bytes: three), is compared as plain numbers; anything else goes the
+//! general way.
 
 use arrayvec::ArrayVec;
 use selvedge_identity::{STACK_MAX, StackId};
@@ -37,14 +38,16 @@ pub(crate) fn unite(known: &mut Chain, chain: &[StackId]) {
     }
 }
 
-/// How many ids a packed chain holds in line.
-const INLINE: usize = 8;
+/// How many words of ancestors' ids a packed chain holds in line: an id of up to four bytes takes
+/// one, a wider one two.
+const WORDS: usize = 7;
 
 /// A chain packed for comparing: in line where all ids but the first have one width and are few.
 /// The first id is apart, because its whole 8 bytes are often known while stacks hold fewer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Packed {
-    ids: [u64; INLINE],
+    own: u64,
+    ancestors: [u32; WORDS],
     own_width: u8,
     /// The width of the ancestors' ids; 0: not of the plain form, see `long`.
     width: u8,
@@ -68,13 +71,21 @@ pub(crate) enum Compared {
 impl Packed {
     pub(crate) fn new(chain: &[StackId]) -> Self {
         let width = chain.get(1).map_or(8, StackId::width);
-        let simple = chain.len() <= INLINE && chain[1..].iter().all(|id| id.width() == width);
-        let mut ids = [0; INLINE];
-        for (slot, id) in ids.iter_mut().zip(chain) {
-            *slot = id.to_bits();
+        let fitting = (chain.len() - 1) * words(width) <= WORDS;
+        let simple = fitting && chain[1..].iter().all(|id| id.width() == width);
+        let mut ancestors = [0; WORDS];
+        if simple {
+            let ids = chain[1..].iter().map(StackId::to_bits);
+            for (slot, bits) in ancestors.chunks_mut(words(width)).zip(ids) {
+                slot[0] = (bits >> 32) as u32;
+                if let Some(slot) = slot.get_mut(1) {
+                    *slot = bits as u32;
+                }
+            }
         }
         Self {
-            ids,
+            own: chain[0].to_bits(),
+            ancestors,
             own_width: chain[0].width(),
             width: if simple { width } else { 0 },
             len: chain.len() as u8,
@@ -87,21 +98,31 @@ impl Packed {
     }
 
     pub(crate) fn own(&self) -> StackId {
-        id(self.ids[0], self.own_width)
+        id(self.own, self.own_width)
     }
 
     /// The first id's bytes as a number.
     #[inline]
     pub(crate) fn own_bits(&self) -> u64 {
-        self.ids[0]
+        self.own
     }
 
-    /// The bytes of the `at`th id as a number.
+    /// The bytes of the `at`th id as a number; 0 where there is none.
     #[inline]
     pub(crate) fn bits(&self, at: usize) -> u64 {
-        match self.ids.get(at) {
-            Some(bits) => *bits,
-            None => self.long.as_ref().map_or(0, |long| long[at].to_bits()),
+        if at == 0 {
+            return self.own;
+        }
+        if let Some(long) = &self.long {
+            return long.get(at).map_or(0, StackId::to_bits);
+        }
+        let words = words(self.width);
+        let word = |at: usize| u64::from(self.ancestors.get(at).copied().unwrap_or(0));
+        let first = word((at - 1) * words) << 32;
+        if words == 1 {
+            first
+        } else {
+            first | word((at - 1) * words + 1)
         }
     }
 
@@ -109,25 +130,28 @@ impl Packed {
         match &self.long {
             Some(long) => (**long).clone(),
             None => (0..self.len())
-                .map(|at| {
-                    let width = if at == 0 { self.own_width } else { self.width };
-                    id(self.ids[at], width)
-                })
+                .map(|at| id(self.bits(at), self.width_at(at)))
                 .collect(),
         }
     }
 
     /// The chain without its first `at` ids.
     pub(crate) fn rest(&self, at: usize) -> Self {
+        if at == 0 {
+            return self.clone();
+        }
         if self.width == 0 {
             return Self::new(&self.unpack()[at..]);
         }
-        let mut ids = [0; INLINE];
         let len = self.len() - at;
-        ids[..len].copy_from_slice(&self.ids[at..self.len()]);
+        let words = words(self.width);
+        let (from, count) = (at * words, (len - 1) * words);
+        let mut ancestors = [0; WORDS];
+        ancestors[..count].copy_from_slice(&self.ancestors[from..from + count]);
         Self {
-            ids,
-            own_width: if at == 0 { self.own_width } else { self.width },
+            own: self.bits(at),
+            ancestors,
+            own_width: self.width,
             width: self.width,
             len: len as u8,
             long: None,
@@ -147,15 +171,13 @@ impl Packed {
         if !simple || self.width != other.width && self.len > 1 && len > 1 {
             return Compared::Unclear;
         }
-        let own_width = if at == 0 {
-            other.own_width
-        } else {
-            other.width
-        };
+        let own_width = other.width_at(at);
         let shift = 64 - u32::from(self.own_width.min(own_width)) * 8;
-        let own = (self.ids[0] ^ other.ids[at]) >> shift == 0;
-        let shared = len.min(self.len());
-        if !own || self.ids[1..shared] != other.ids[at + 1..at + shared] {
+        let own = (self.own ^ other.bits(at)) >> shift == 0;
+        let words = words(other.width);
+        let shared = (len.min(self.len()) - 1) * words;
+        let from = at * words;
+        if !own || self.ancestors[..shared] != other.ancestors[from..from + shared] {
             Compared::Unclear
         } else if len > self.len() {
             Compared::Longer
@@ -172,22 +194,30 @@ impl Packed {
         if longer.own_width > self.own_width {
             *self = longer;
         } else {
-            let (own, own_width) = (self.ids[0], self.own_width);
+            let (own, own_width) = (self.own, self.own_width);
             *self = longer;
-            self.ids[0] = own;
+            self.own = own;
             self.own_width = own_width;
         }
     }
 
     /// Takes over the id of `other` at `at`, which is this chain's own, but wider.
     pub(crate) fn widen_own(&mut self, other: &Self, at: usize) {
-        self.ids[0] = other.ids[at];
-        self.own_width = if at == 0 {
-            other.own_width
-        } else {
-            other.width
-        };
+        self.own = other.bits(at);
+        self.own_width = other.width_at(at);
     }
+
+    /// How many bytes of the `at`th id are known, if the chain is of the plain form.
+    #[inline]
+    fn width_at(&self, at: usize) -> u8 {
+        if at == 0 { self.own_width } else { self.width }
+    }
+}
+
+/// How many words an ancestor's id takes.
+#[inline]
+fn words(width: u8) -> usize {
+    if width > 4 { 2 } else { 1 }
 }
 
 fn id(bits: u64, width: u8) -> StackId {

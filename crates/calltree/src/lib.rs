@@ -28,6 +28,7 @@
 
 mod builder;
 mod chain;
+mod chunks;
 mod clocks;
 mod diagnose;
 mod diagnosis_json;

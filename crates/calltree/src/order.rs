@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use selvedge_entry::Direction;
 
+use crate::Place;
 use crate::builder::TreeBuilder;
 use crate::chain::Chain;
 use crate::resolve::{CANDIDATES, DEAD, Resolved};
@@ -72,6 +73,14 @@ pub(crate) fn nodes(
     let mut scratch = Vec::new();
     let mut at = 0;
     while at < nodes.len() {
+        if at.is_multiple_of(AHEAD) {
+            let window = nodes[at..].iter().take(AHEAD);
+            let kids = window.flat_map(|node| {
+                let number = node.number as usize;
+                &kids[starts[number] as usize..starts[number + 1] as usize]
+            });
+            sorter.look_ahead(kids.copied().take(4 * AHEAD));
+        }
         let number = nodes[at].number as usize;
         let own = starts[number] as usize..starts[number + 1] as usize;
         let kids = &mut kids[own];
@@ -89,21 +98,23 @@ pub(crate) fn nodes(
     (nodes, top_count)
 }
 
-/// The numbers from `first` on, by their depth, else as they are. A radix sort of eleven bits a
-/// pass: a pass that moves nothing is left out.
-pub(crate) fn by_depth(depths: impl Iterator<Item = u32>, first: u32) -> Vec<u32> {
+/// The numbers from `first` on, by their depth, and within it nearly by their caller's id (its
+/// first bits). A radix sort of eleven bits a pass: passes above the greatest depth are left out.
+pub(crate) fn callers_first<'a>(places: impl Iterator<Item = &'a Place>, first: u32) -> Vec<u32> {
     const BITS: u32 = 11;
-    let mut rows: Vec<(u32, u32)> = depths.zip(first..).collect();
-    let all = rows.iter().fold(0, |all, (depth, _)| all | depth);
+    let key =
+        |place: &Place| u64::from(place.depth()) << BITS | place.packed().bits(1) >> (64 - BITS);
+    let mut rows: Vec<(u64, u32)> = places.map(key).zip(first..).collect();
+    let all = rows.iter().fold(0, |all, (key, _)| all | key);
     let mut sorted = vec![(0, 0); rows.len()];
-    for shift in (0..u32::BITS)
+    for shift in (0..u64::BITS)
         .step_by(BITS as usize)
         .take_while(|shift| all >> shift != 0)
     {
-        let digit = |depth: u32| (depth >> shift) as usize & ((1 << BITS) - 1);
+        let digit = |key: u64| (key >> shift) as usize & ((1 << BITS) - 1);
         let mut starts = [0u32; (1 << BITS) + 1];
-        for (depth, _) in &rows {
-            starts[digit(*depth) + 1] += 1;
+        for (key, _) in &rows {
+            starts[digit(*key) + 1] += 1;
         }
         for at in 0..1 << BITS {
             starts[at + 1] += starts[at];
@@ -158,8 +169,8 @@ fn node(builder: &TreeBuilder, resolved: &Resolved, number: u32, parent: u32) ->
             Some(leaf) => {
                 let mut heads = [NONE; 3];
                 for &entry in &leaf.entries {
-                    let head = &mut heads[builder.observations[entry as usize].direction as usize];
-                    let handle = |number: u32| &builder.observations[number as usize].handle;
+                    let head = &mut heads[builder.observation(entry).direction as usize];
+                    let handle = |number: u32| &builder.observation(number).handle;
                     if *head == NONE || handle(entry) < handle(*head) {
                         *head = entry;
                     }
@@ -189,7 +200,20 @@ struct Sorter<'a> {
     ranks: &'a [u32],
 }
 
+/// How many nodes' children are looked up ahead, so that their cache misses overlap.
+const AHEAD: usize = 32;
+
 impl Sorter<'_> {
+    /// Reads what the order of some interactions will be told from.
+    fn look_ahead(&self, numbers: impl Iterator<Item = u32>) {
+        let mut sent = [NONE; 4 * AHEAD];
+        for (sent, number) in sent.iter_mut().zip(numbers) {
+            let group = self.builder.skeleton.groups.get(number as usize);
+            *sent = group.map_or(NONE, |group| group.heads[Direction::Outbound as usize]);
+        }
+        self.builder.touch(sent.into_iter());
+    }
+
     fn key(&self, number: u32) -> Key {
         let groups = &self.builder.skeleton.groups;
         let Some(group) = groups.get(number as usize) else {

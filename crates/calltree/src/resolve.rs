@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use selvedge_entry::Direction;
 use selvedge_identity::StackId;
 
-use crate::builder::TreeBuilder;
+use crate::builder::{self, TreeBuilder};
 use crate::chain::{self, Chain};
 use crate::skeleton::NONE;
 
@@ -207,11 +207,8 @@ impl<'a> Splitting<'a> {
             .into_iter()
             .flat_map(|side| self.builder.list(group.heads[side as usize]))
             .map(|number| {
-                let observation = &self.builder.observations[number as usize];
-                (
-                    self.builder.chain(observation, group.level).unpack(),
-                    number,
-                )
+                let observation = self.builder.observation(number);
+                (builder::chain(observation, group.level).unpack(), number)
             })
             .collect()
     }

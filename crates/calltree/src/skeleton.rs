@@ -16,6 +16,7 @@
 use selvedge_identity::StackId;
 
 use crate::chain::{self, Compared, Packed};
+use crate::chunks::Chunks;
 use crate::index::{Index, tag};
 
 /// No group, no entry.
@@ -36,7 +37,7 @@ pub(crate) struct Group {
 /// See the file's head.
 #[derive(Clone, Debug)]
 pub(crate) struct Skeleton {
-    pub(crate) groups: Vec<Group>,
+    pub(crate) groups: Chunks<Group>,
     index: Index,
     /// The narrowest id, in bytes: groups are found by that many.
     width: u8,
@@ -46,16 +47,11 @@ pub(crate) struct Skeleton {
 impl Skeleton {
     pub(crate) fn with_capacity(groups: usize) -> Self {
         Self {
-            groups: Vec::with_capacity(groups),
+            groups: Chunks::with_capacity(groups),
             index: Index::with_capacity(groups),
             width: 8,
             conflicts: 0,
         }
-    }
-
-    /// By how many bytes of an id groups are found.
-    pub(crate) fn width(&self) -> u8 {
-        self.width
     }
 
     /// Whether an id of so many bytes is narrower than those groups are found by: then call

@@ -24,10 +24,17 @@ pub(crate) fn correct(builder: &TreeBuilder, ranks: &[u32], nodes: &[Node]) -> C
     solved
 }
 
+/// How many nodes' entries are looked up ahead, so that their cache misses overlap.
+const AHEAD: usize = 32;
+
 fn gather(builder: &TreeBuilder, nodes: &[Node], ranks: &[u32], constraints: &mut Constraints) {
     // The nearest entry that tells a time, at each node or above it.
     let mut latest = vec![NONE; nodes.len()];
     for (at, node) in nodes.iter().enumerate() {
+        if at.is_multiple_of(AHEAD) {
+            let window = nodes[at..].iter().take(AHEAD);
+            builder.touch(window.flat_map(|node| node.heads));
+        }
         // A span may not say when it began.
         let entry = |side: Direction| {
             let brief = builder.briefs.get(node.heads[side as usize] as usize);

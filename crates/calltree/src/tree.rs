@@ -250,10 +250,8 @@ impl<'a> Tree<'a> {
         seen[Flag::Unanchored as usize] = self.nodes[..self.tops]
             .iter()
             .any(|top| top.level > 0 && !self.resolved.candidates.contains_key(&top.number));
-        for brief in &self.builder.briefs {
-            seen[Flag::IgnoredHop as usize] |= brief.ignored_hop;
-            seen[Flag::Error as usize] |= brief.error;
-        }
+        seen[Flag::IgnoredHop as usize] = self.builder.ignored_hops > 0;
+        seen[Flag::Error as usize] = self.builder.errors > 0;
         seen[Flag::Skewed as usize] = self.corrections.skewed;
         Flag::ALL
             .into_iter()

@@ -84,8 +84,11 @@ impl<'t> NodeView<'t> {
     #[must_use]
     pub fn inferred_from(&self) -> Option<(&'t Handle, u32)> {
         let node = self.raw();
-        let witness = self.tree.builder.observations.get(node.witness as usize)?;
-        (node.entry().is_none()).then_some((&witness.handle, node.levels_lost))
+        if node.entry().is_some() || node.witness == NONE {
+            return None;
+        }
+        let witness = self.tree.builder.observation(node.witness);
+        Some((&witness.handle, node.levels_lost))
     }
 
     /// For an ambiguous node: the nodes that fit (the first 64 of them). They are possible parents, of one level less;
@@ -303,13 +306,13 @@ impl<'t> NodeView<'t> {
     /// The entry whose times are the node's.
     pub(crate) fn timed(&self) -> Option<(u32, &'t Observation)> {
         let number = self.raw().entry()?;
-        Some((number, &self.tree.builder.observations[number as usize]))
+        Some((number, self.tree.builder.observation(number)))
     }
 
     /// The first entry of a side, with its number.
     pub(crate) fn head(&self, side: Direction) -> Option<(u32, &'t Observation)> {
         let head = self.raw().heads[side as usize];
-        Some((head, self.tree.builder.observations.get(head as usize)?))
+        (head != NONE).then(|| (head, self.tree.builder.observation(head)))
     }
 
     fn side(&self, side: Direction) -> Vec<&'t Observation> {
@@ -326,7 +329,7 @@ impl<'t> NodeView<'t> {
         };
         let mut entries: Vec<&Observation> = numbers
             .into_iter()
-            .map(|number| &builder.observations[number as usize])
+            .map(|number| builder.observation(number))
             .filter(|entry| entry.direction == side)
             .collect();
         entries.sort_by(|a, b| a.handle.cmp(&b.handle));

@@ -40,6 +40,80 @@ fn json(builder: &TreeBuilder) -> serde_json::Value {
     json
 }
 
+/// The same shuffled; some come twice, some first without their end.
+fn disturbed(kept: &[Observation], random: &mut Random) -> Vec<Observation> {
+    let mut all = kept.to_vec();
+    for entry in kept {
+        if random.chance(20) {
+            all.push(entry.clone());
+        }
+        if random.chance(20) {
+            let opening = Observation {
+                duration_ns: None,
+                head_ns: None,
+                status: 0,
+                outcome: Outcome::Unknown,
+                work: None,
+                ..entry.clone()
+            };
+            all.push(opening);
+        }
+    }
+    random.shuffle(&mut all);
+    all
+}
+
+/// So many entries that a batch is put in order first, and that they fill more than one piece of
+/// memory; and so many repeats that what they left is cleared away.
+#[test]
+fn ten_thousand_entries_make_one_tree_however_they_come() {
+    let mut random = Random(7);
+    let plan = Plan {
+        calls: 6000,
+        fan_out: 8,
+        depth: 30,
+        services: 12,
+        styles: vec![
+            Style {
+                k: 6,
+                width: 4,
+                cuts: false,
+            },
+            Style {
+                k: 4,
+                width: 8,
+                cuts: true,
+            },
+        ],
+        id_bytes: 8,
+        whole_ids: true,
+    };
+    let world = World::new(plan, 7);
+    let kept: Vec<Observation> = world
+        .entries()
+        .into_iter()
+        .map(|(_, entry)| entry)
+        .filter(|_| !random.chance(10))
+        .collect();
+    assert!(kept.len() > 9000, "{}", kept.len());
+    let expected = json(&TreeBuilder::batch(world.origin, kept.clone()));
+    let mut disturbed = disturbed(&kept, &mut random);
+    disturbed.extend((0..2).flat_map(|_| kept.clone()));
+    let batch = TreeBuilder::batch(world.origin, disturbed.clone());
+    let mut single = TreeBuilder::new(world.origin);
+    let mut pieces = TreeBuilder::new(world.origin);
+    for piece in disturbed.chunks(97) {
+        pieces.extend(piece.iter().cloned());
+        for entry in piece {
+            single.add(entry.clone());
+        }
+    }
+    for builder in [batch, single, pieces] {
+        assert_eq!(builder.len(), kept.len());
+        assert!(json(&builder) == expected, "the same tree");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -53,25 +127,7 @@ proptest! {
         let kept: Vec<Observation> = world.entries().into_iter().map(|(_, entry)| entry).filter(|_| !random.chance(loss)).collect();
         let batch = json(&TreeBuilder::batch(world.origin, kept.clone()));
 
-        let mut shuffled = kept.clone();
-        // Some come twice, some first without their end.
-        for entry in &kept {
-            if random.chance(20) {
-                shuffled.push(entry.clone());
-            }
-            if random.chance(20) {
-                let opening = Observation {
-                    duration_ns: None,
-                    head_ns: None,
-                    status: 0,
-                    outcome: Outcome::Unknown,
-                    work: None,
-                    ..entry.clone()
-                };
-                shuffled.push(opening);
-            }
-        }
-        random.shuffle(&mut shuffled);
+        let mut shuffled = disturbed(&kept, &mut random);
         let mut builder = TreeBuilder::new(world.origin);
         let split = random.below(shuffled.len() + 1);
         let rest = shuffled.split_off(split);
