@@ -12,14 +12,16 @@ use selvedge_bus::{Hub, JetStreamBus, JetStreamOptions, Tells};
 use selvedge_collector::CollectorOptions;
 use selvedge_gateway::GatewayOptions;
 use selvedge_journal::{Durability, JournalOptions, Retain};
+use selvedge_monitor::MonitorError;
 use selvedge_monitor::threshold::RuleConfig;
-use selvedge_monitor::transaction::TransactionConfig;
+use selvedge_monitor::transaction::{TransactionConfig, TransactionError};
 use selvedge_node::{
     Acknowledge, AcknowledgeOptions, IpNet, Keep, MemoryOptions, WaitOptions, private_networks,
 };
 use selvedge_sidecar::SidecarOptions;
 use selvedge_transmit::SenderOptions;
 use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
 
 use crate::agent::AgentSection;
 use crate::identifier::IdentifierSection;
@@ -365,7 +367,10 @@ pub(crate) fn load(path: Option<&Path>) -> Result<Config> {
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
     let config = parse(&text)
         .map_err(|fault| anyhow!("{}:{}: {}", path.display(), fault.line, fault.sentence))?;
-    check(&config).with_context(|| path.display().to_string())?;
+    check(&config).map_err(|error| {
+        let line = line_of_rule(&text, &error).map_or_else(String::new, |line| format!(":{line}"));
+        error.context(format!("{}{line}", path.display()))
+    })?;
     Ok(config)
 }
 
@@ -377,13 +382,44 @@ pub(crate) struct Fault {
 }
 
 fn parse(text: &str) -> Result<Config, Fault> {
-    toml::from_str(text).map_err(|error: toml::de::Error| {
-        let at = error.span().map_or(0, |span| span.start);
-        Fault {
-            line: text[..at.min(text.len())].matches('\n').count() + 1,
-            sentence: sentence(error.message()),
-        }
+    toml::from_str(text).map_err(|error: toml::de::Error| Fault {
+        line: line(text, error.span().map_or(0, |span| span.start)),
+        sentence: sentence(error.message()),
     })
+}
+
+/// The line of a byte, from 1.
+fn line(text: &str, at: usize) -> usize {
+    text[..at.min(text.len())].matches('\n').count() + 1
+}
+
+/// Where the rule is that an error speaks of: the line of the key that is wrong, or where that is
+/// not written, of the rule.
+fn line_of_rule(text: &str, error: &anyhow::Error) -> Option<usize> {
+    let (section, rule, key) = match error.downcast_ref() {
+        Some(MonitorError::Rule(error)) => ("threshold", &error.rule, error.key),
+        _ => {
+            let error: &TransactionError = error.downcast_ref()?;
+            ("transaction", &error.rule, error.key)
+        }
+    };
+    let file = DeTable::parse(text).ok()?;
+    let (_, rules) = member(file.get_ref(), section)?;
+    let rule = rules.as_array()?.iter().find(|table| {
+        let name = table
+            .get_ref()
+            .as_table()
+            .and_then(|table| member(table, "name"));
+        name.is_some_and(|(_, name)| name.as_str() == Some(rule))
+    })?;
+    let (at, _) = member(rule.get_ref().as_table()?, key).unwrap_or((rule.span().start, rules));
+    Some(line(text, at))
+}
+
+/// Where a key of a table stands, and its value.
+fn member<'a, 'i>(table: &'a DeTable<'i>, key: &str) -> Option<(usize, &'a DeValue<'i>)> {
+    let (name, value) = table.iter().find(|(name, _)| *name.get_ref() == key)?;
+    Some((name.span().start, value.get_ref()))
 }
 
 /// Ranges that a type does not hold.
@@ -502,6 +538,22 @@ mod tests {
         assert!(late.expect_err("refused").contains("agent.servers.payment"));
         let fault = parse("[node]\nacknowledge = \"peer:1\"").expect_err("refused");
         assert!(fault.sentence.contains("\"peers:1\""), "{fault:?}");
+    }
+
+    #[test]
+    fn a_rule_that_never_fires_is_refused_with_the_line_of_its_key() {
+        let line = |text: &str| {
+            let error = check(&parse(text).expect("its form is right")).expect_err("refused");
+            line_of_rule(text, &error)
+        };
+        let first = "[[threshold]]\nname = \"fine\"\nraise = 1\n";
+        let share = "[[threshold]]\nname = \"x\"\n\nraise = 2\ncount = \"error share\"\n";
+        assert_eq!(line(&format!("{first}{share}")), Some(7));
+        // Without a name of its own, where the rule begins.
+        let unnamed = "[[threshold]]\nraise = 1\nname = \"\"\n";
+        assert_eq!(line(&format!("{first}{unnamed}")), Some(6));
+        let order = "[[transaction]]\nname = \"x\"\nrun = \" \"\nfilter = \"\"\n";
+        assert_eq!(line(&format!("{first}{order}")), Some(6));
     }
 
     #[test]

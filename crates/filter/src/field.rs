@@ -145,6 +145,35 @@ impl Field {
         }
     }
 
+    /// Whether its values are numbers of our own making.
+    #[must_use]
+    pub fn is_number(&self) -> bool {
+        matches!(
+            self,
+            Self::Depth | Self::Status | Self::Duration | Self::Work
+        )
+    }
+
+    /// Whether its values may be numbers: those of our own making, and what users keep.
+    #[must_use]
+    pub fn may_be_number(&self) -> bool {
+        let kept = matches!(
+            self,
+            Self::Version | Self::Attribute(_) | Self::Request(_) | Self::Response(_)
+        );
+        kept || self.is_number()
+    }
+
+    /// All values that it can have, where they are few.
+    #[must_use]
+    pub fn values(&self) -> Option<[&'static str; 3]> {
+        match self {
+            Self::Direction => Some(["inbound", "outbound", "internal"]),
+            Self::Outcome => Some(["ok", "refused", "error"]),
+            _ => None,
+        }
+    }
+
     /// Its value as text; `None` where the entry has none. Of several flags the first.
     #[must_use]
     pub fn of<'a>(&self, entry: &'a Entry) -> Option<Cow<'a, str>> {

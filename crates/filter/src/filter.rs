@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use selvedge_entry::Entry;
 
+use crate::contradiction::{Contradiction, contradiction};
 use crate::field::{Field, Needs};
 use crate::parse::{FilterError, parse};
 use crate::token::Operator;
@@ -57,11 +58,21 @@ impl Filter {
         self.condition.meets(entry)
     }
 
-    /// A field that this filter wants to have two values at once, so that nothing can match: a
-    /// mistake that is worth a word. Not every contradiction is found.
+    /// Why nothing can ever match: a mistake that is worth a word. Not every one is found.
     #[must_use]
-    pub fn contradiction(&self) -> Option<&Field> {
-        self.condition.contradiction()
+    pub fn contradiction(&self) -> Option<Contradiction> {
+        contradiction(&self.condition)
+    }
+
+    /// Both filters at once.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let condition = Condition::All(vec![self.condition.clone(), other.condition.clone()]);
+        Self {
+            text: format!("({}) and ({})", self.text, other.text).into(),
+            needs: condition.needs(),
+            condition,
+        }
     }
 
     /// How much of an entry must be there before it can be decided.
@@ -84,28 +95,6 @@ impl Condition {
             Self::All(parts) => parts.iter().all(|part| part.meets(entry)),
             Self::Any(parts) => parts.iter().any(|part| part.meets(entry)),
         }
-    }
-
-    fn contradiction(&self) -> Option<&Field> {
-        let Self::All(parts) = self else { return None };
-        let equals = parts.iter().filter_map(|part| match part {
-            // Flags can be several.
-            Self::Compare(Field::Flag, ..) => None,
-            Self::Compare(field, Operator::Equal, value) => Some((field, value)),
-            _ => None,
-        });
-        let mut known: Vec<(&Field, &Value)> = Vec::new();
-        for (field, value) in equals {
-            let same = |other: &Value| match (other.number, value.number) {
-                (Some(left), Some(right)) => left == right,
-                _ => other.text == value.text,
-            };
-            if known.iter().any(|(f, other)| *f == field && !same(other)) {
-                return Some(field);
-            }
-            known.push((field, value));
-        }
-        parts.iter().find_map(Self::contradiction)
     }
 
     fn needs(&self) -> Needs {
@@ -131,13 +120,18 @@ fn compare(entry: &Entry, field: &Field, operator: Operator, value: &Value) -> b
             let (Some(left), Some(right)) = (field.number(entry), value.number) else {
                 return false;
             };
-            match ordered {
-                Operator::Less => left < right,
-                Operator::AtMost => left <= right,
-                Operator::Greater => left > right,
-                _ => left >= right,
-            }
+            compare_numbers(left, ordered, right)
         }
+    }
+}
+
+/// By an operator that orders.
+pub(crate) fn compare_numbers(left: f64, operator: Operator, right: f64) -> bool {
+    match operator {
+        Operator::Less => left < right,
+        Operator::AtMost => left <= right,
+        Operator::Greater => left > right,
+        _ => left >= right,
     }
 }
 
@@ -149,7 +143,7 @@ fn equal(entry: &Entry, field: &Field, value: &Value) -> bool {
 }
 
 /// Whether a text is like a pattern: `*` stands for any characters, also none.
-fn like(pattern: &str, text: &str) -> bool {
+pub(crate) fn like(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else {
@@ -183,5 +177,22 @@ impl FromStr for Filter {
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+/// A condition without parts, as it is written.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Has(field) => write!(f, "has {field}"),
+            Self::Compare(field, operator, value) => {
+                write!(f, "{field} {} {}", operator.as_str(), value.text)
+            }
+            Self::In(field, values) => {
+                let values: Vec<&str> = values.iter().map(|value| &*value.text).collect();
+                write!(f, "{field} in ({})", values.join(", "))
+            }
+            Self::Always | Self::Not(_) | Self::All(_) | Self::Any(_) => f.write_str("(…)"),
+        }
     }
 }

@@ -19,11 +19,13 @@
 //!
 //! Requirements: B6, B7, B9.
 
+mod contradiction;
 mod field;
 mod filter;
 mod parse;
 mod token;
 
+pub use contradiction::Contradiction;
 pub use field::{Field, Needs};
 pub use filter::Filter;
 pub use parse::{DEPTH_MAX, FilterError, TEXT_MAX};

@@ -6,7 +6,7 @@ use std::vec::IntoIter;
 use thiserror::Error;
 
 use crate::field::Field;
-use crate::filter::{Condition, Value};
+use crate::filter::{Condition, Value, like};
 use crate::token::{Kind, Operator, Token, tokens};
 
 /// Bytes of the longest text.
@@ -110,7 +110,7 @@ impl<'a> Parser<'a> {
                 at,
                 kind: Kind::Operator(operator),
             }) => {
-                let value = self.value(&field)?;
+                let value = self.value(&field, operator)?;
                 let ordered = !matches!(
                     operator,
                     Operator::Equal | Operator::Unequal | Operator::Like
@@ -131,9 +131,9 @@ impl<'a> Parser<'a> {
                     }) => {}
                     other => return Err(error(self.place(other), "expected ( after in")),
                 }
-                let mut values = vec![self.value(&field)?];
+                let mut values = vec![self.value(&field, Operator::Equal)?];
                 while self.comma() {
-                    values.push(self.value(&field)?);
+                    values.push(self.value(&field, Operator::Equal)?);
                 }
                 self.close()?;
                 Ok(Condition::In(field, values))
@@ -145,7 +145,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn value(&mut self, field: &Field) -> Result<Value, FilterError> {
+    fn value(&mut self, field: &Field, operator: Operator) -> Result<Value, FilterError> {
         let (at, text): (usize, Box<str>) = match self.tokens.next() {
             Some(Token {
                 at,
@@ -166,6 +166,25 @@ impl<'a> Parser<'a> {
         } else {
             text.parse::<f64>().ok().filter(|number| number.is_finite())
         };
+        if field.is_number() && operator != Operator::Like && number.is_none() {
+            return Err(error(
+                at,
+                format!("{field} is a number, and {text} is none"),
+            ));
+        }
+        if let Some(values) = field.values() {
+            let fits = |value: &&str| match operator {
+                Operator::Like => like(&text, value),
+                _ => **value == *text,
+            };
+            if !values.iter().any(fits) {
+                let values = values.join(", ");
+                return Err(error(
+                    at,
+                    format!("{field} is one of {values}, never {text}"),
+                ));
+            }
+        }
         Ok(Value { text, number })
     }
 

@@ -176,7 +176,8 @@ fn a_mistake_is_named_with_its_place() {
         ("service = \"a", 10, "the quote does not end"),
         ("service ! a", 8, "write != or not"),
         ("service = ä", 10, "put the value into quotes"),
-        ("status > high", 7, "> compares numbers"),
+        ("status > high", 9, "status is a number"),
+        ("path > high", 5, "> compares numbers"),
         ("duration > 5x", 11, "expected a duration"),
         ("(service = a", 12, "expected )"),
         ("status in 5", 10, "expected ( after in"),
@@ -192,24 +193,128 @@ fn a_mistake_is_named_with_its_place() {
 }
 
 #[test]
-fn a_contradiction_is_seen() {
-    let field = |text: &str| {
-        let filter = Filter::parse(text).unwrap();
-        filter.contradiction().map(ToString::to_string)
-    };
-    let both = "service = a and status = 200 and service = b";
-    assert_eq!(field(both).as_deref(), Some("service"));
-    assert_eq!(
-        field("not has error and (status = 1 and status = 2.0)").as_deref(),
-        Some("status")
-    );
+fn what_can_never_hold_is_seen() {
+    for (text, why) in [
+        (
+            "service = a and status = 200 and service = b",
+            "service = a and service = b",
+        ),
+        (
+            "not has error and (status = 1 and status = 2.0)",
+            "status = 1 and status = 2.0",
+        ),
+        (
+            "status = 200 and not status = 200",
+            "status = 200 and not status = 200",
+        ),
+        (
+            "status = 200 and status != 200",
+            "status = 200 and status != 200",
+        ),
+        (
+            "status >= 500 and status < 400",
+            "status >= 500 and status < 400",
+        ),
+        (
+            "status > 500 and status <= 500",
+            "status > 500 and status <= 500",
+        ),
+        (
+            "status > 500 and not status > 500",
+            "status > 500 and not status > 500",
+        ),
+        ("status > 1000", "status <= 999 and status > 1000"),
+        ("duration < 0s", "duration >= 0 and duration < 0s"),
+        (
+            "status in (200, 201) and status in (400, 404)",
+            "status in (200, 201) and status in (400, 404)",
+        ),
+        (
+            "status in (200, 201) and status >= 400",
+            "status in (200, 201) and status >= 400",
+        ),
+        (
+            "service in (a, b) and service ~ \"c*\"",
+            "service in (a, b) and service ~ c*",
+        ),
+        (
+            "has client and not has client",
+            "has client and not has client",
+        ),
+        (
+            "client = a and not has client",
+            "client = a and not has client",
+        ),
+        (
+            "attribute.x > 1 and attribute.x = one",
+            "attribute.x > 1 and attribute.x = one",
+        ),
+        // Each alternative is impossible in its own way.
+        (
+            "service = a and (service = b or service = c)",
+            "service = a and service = b",
+        ),
+        (
+            "not (service = a or service != a)",
+            "not service = a and not service != a",
+        ),
+        // Who called is known of inbound entries only.
+        (
+            "has caller and direction = internal",
+            "has caller and direction = internal",
+        ),
+        (
+            "callee = a and direction = inbound",
+            "callee = a and direction = inbound",
+        ),
+        ("caller = a and callee = b", "caller = a and callee = b"),
+    ] {
+        let seen = Filter::parse(text).unwrap().contradiction();
+        let seen = seen.map(|seen| seen.to_string());
+        let expected = format!("{why} exclude each other");
+        assert_eq!(seen.as_deref(), Some(&*expected), "{text}");
+    }
     for fine in [
         "service = a or service = b",
         "status = 200 and status = 200.0",
         "flag = a and flag = b",
+        "status > 500 and not status < 600",
+        "not status < 500 and not has status",
+        "service != a and service != b",
+        "service = a and (service = b or status = 200)",
+        "status = 200 and status ~ \"2*\"",
+        "has caller or direction = internal",
+        "service != a and not has service",
         "",
     ] {
-        assert_eq!(field(fine), None, "{fine}");
+        let seen = Filter::parse(fine).unwrap().contradiction();
+        assert_eq!(seen, None, "{fine}");
+    }
+}
+
+#[test]
+fn a_value_that_a_field_never_has_is_refused_at_its_place() {
+    for (text, at, reason) in [
+        (
+            "direction = sideways",
+            12,
+            "direction is one of inbound, outbound, internal, never sideways",
+        ),
+        (
+            "status = 1 and outcome in (ok, failed)",
+            31,
+            "outcome is one of ok, refused, error, never failed",
+        ),
+        ("direction ~ \"x*\"", 12, "never x*"),
+        ("status = fine", 9, "status is a number, and fine is none"),
+        ("duration > fast", 11, "expected a duration"),
+    ] {
+        let error = Filter::parse(text).unwrap_err();
+        assert_eq!(error.at, at, "{text}: {error}");
+        assert!(error.reason.contains(reason), "{text}: {error}");
+    }
+    for fine in ["direction ~ \"in*\"", "status ~ \"5*\"", "outcome != ok"] {
+        assert!(Filter::parse(fine).is_ok(), "{fine}");
     }
 }
 

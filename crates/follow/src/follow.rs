@@ -129,6 +129,22 @@ impl Follow {
         }
     }
 
+    /// How far a journal was followed: its newest epoch, and the sequence after the last record
+    /// that was told of.
+    #[must_use]
+    pub fn reached(&self, server: &ServerName) -> Option<(Epoch, u64)> {
+        let journal = self.journals.get(server)?;
+        Some((journal.epoch, journal.next.max(journal.told)))
+    }
+
+    /// What a journal's records before `told` make was told by an earlier life, which had come
+    /// further than what it wrote: they are taken again, and not told again.
+    pub fn was_told(&mut self, server: &ServerName, epoch: Epoch, told: u64) {
+        if let Some(journal) = self.journal(server, epoch) {
+            journal.told = journal.told.max(told);
+        }
+    }
+
     /// What became of the records so far.
     #[must_use]
     pub fn counts(&self) -> FollowCounts {
@@ -201,6 +217,7 @@ impl Follow {
                     server: server.clone(),
                     epoch: journal.epoch,
                     next: journal.next,
+                    told: journal.told,
                     records: journal
                         .open
                         .values()
@@ -228,6 +245,7 @@ impl Follow {
             for (sequence, bytes) in records {
                 journal.record(sequence, &Bytes::from(bytes), |_| {}, &mut counts);
             }
+            journal.told = saved.told;
             follow.journals.insert(saved.server, journal);
         }
         follow
@@ -328,6 +346,7 @@ struct SavedJournal {
     server: ServerName,
     epoch: Epoch,
     next: u64,
+    told: u64,
     /// The records of entries that wait for their closing.
     records: Vec<(u64, Vec<u8>)>,
 }

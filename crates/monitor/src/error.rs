@@ -21,6 +21,14 @@ pub enum MonitorError {
     /// A receiver is refused.
     #[error("threshold receiver: {0}")]
     Receiver(String),
+    /// Its folder cannot be used.
+    #[error("cannot use {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The state cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     State {

@@ -8,12 +8,15 @@
 //!
 //! Requirements: B6, B7, B9.
 
+mod books;
 mod error;
+mod log;
 mod notify;
 mod outbox;
 mod saved;
 mod state_file;
 mod status;
+mod store;
 pub mod threshold;
 pub mod transaction;
 mod watch;

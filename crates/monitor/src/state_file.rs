@@ -1,11 +1,16 @@
-//! A file that is replaced as a whole: after a crash it holds the old or the new, never a mixture.
+//! A file that is replaced as a whole: after a crash it holds the old or the new, never a mixture
+//! (docs/formats/monitor.md).
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::store::write_durably;
+
 /// Before the bytes: what this is, and the version of its form.
-const MAGIC: &[u8; 8] = b"svmon\0\0\x01";
+const MAGIC: &[u8; 8] = b"svmon\0\0\x02";
+/// The magic, the number and the checksum.
+const HEAD: usize = MAGIC.len() + 8 + 4;
 /// Bytes of the longest state that is read.
 const BYTES_MAX: u64 = 1 << 30;
 
@@ -24,8 +29,8 @@ impl StateFile {
         &self.path
     }
 
-    /// The bytes that were written last; `None` if none ever were.
-    pub(crate) fn read(&self) -> io::Result<Option<Vec<u8>>> {
+    /// The bytes that were written last, and their number; `None` if none ever were.
+    pub(crate) fn read(&self) -> io::Result<Option<(u64, Vec<u8>)>> {
         let damaged = |what: &str| {
             let message = format!("{what}; move the file away to begin anew");
             io::Error::new(io::ErrorKind::InvalidData, message)
@@ -39,29 +44,33 @@ impl StateFile {
             return Err(damaged("too large"));
         }
         let bytes = std::fs::read(&self.path)?;
-        let Some((head, state)) = bytes.split_at_checked(MAGIC.len() + 4) else {
+        let Some((head, state)) = bytes.split_first_chunk::<HEAD>() else {
             return Err(damaged("cut off"));
         };
-        if head[..MAGIC.len()] != *MAGIC {
+        let (magic, rest) = head.split_at(MAGIC.len());
+        if magic != MAGIC {
             return Err(damaged("not the state of a monitor of this version"));
         }
-        if head[MAGIC.len()..] != crc32c::crc32c(state).to_le_bytes() {
+        let (number, sum) = rest.split_first_chunk::<8>().unwrap_or((&[0; 8], rest));
+        let number = u64::from_le_bytes(*number);
+        if sum != checksum(number, state).to_le_bytes() {
             return Err(damaged("damaged"));
         }
-        Ok(Some(state.to_vec()))
+        Ok(Some((number, state.to_vec())))
     }
 
     /// Replaces the file; when it returns, a crash of the host does not undo it.
-    pub(crate) fn write(&self, state: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&self, number: u64, state: &[u8]) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
         let new = self.path.with_extension("new");
         let mut file = File::create(&new)?;
-        file.write_all(MAGIC)?;
-        file.write_all(&crc32c::crc32c(state).to_le_bytes())?;
-        file.write_all(state)?;
-        file.sync_data()?;
+        let sum = checksum(number, state).to_le_bytes();
+        write_durably(&mut file, &[MAGIC, &number.to_le_bytes(), &sum, state])?;
         std::fs::rename(&new, &self.path)?;
         File::open(folder)?.sync_all()
     }
+}
+
+fn checksum(number: u64, state: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&number.to_le_bytes()), state)
 }

@@ -1,34 +1,35 @@
 //! The threshold monitor at work: follows the bus, feeds the rules, tells the receivers.
 //!
 //! Everything it knows is one state: how far each journal was followed, the entries that wait for
-//! their end, the rules' counts, the notifications that wait. It is written as a whole, at least
-//! once a second and *before* a notification is sent. So after a crash it goes on from one
-//! consistent moment: each entry counts once, a crossing that was told is not found again, and
-//! one that was not told is.
+//! their end, the rules' counts, the notifications that wait. Every step that changes it is
+//! written down, those of one event together, and a crossing's are on the disk *before* it is
+//! told. So after a crash it goes on from one consistent moment: each entry counts once, a
+//! crossing that was told is not found again, and one that was not told is.
 //!
 //! While it catches up with what it missed, time for the rules is that of the entries, so that
 //! what rose and fell meanwhile is found; as soon as nothing is waiting it is the clock's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_bus::{Bus, Event, Start, Subscribe, Subscription};
+use selvedge_bus::{Batch, Bus, Event, Start, Subscribe, Subscription};
 use selvedge_entry::Timestamp;
 use selvedge_follow::Follow;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::books::Books;
 use crate::error::{MonitorError, check};
-use crate::notify::{self, ReceiverConfig, Shared};
+use crate::notify::{self, ReceiverConfig, Sender, Shared};
 use crate::outbox::Notification;
-use crate::saved::{Saved, SavedRule, Work, at_work, fingerprint};
-use crate::state_file::StateFile;
+use crate::saved::{Life, Saved, SavedRule, Step, Work, fingerprint};
 use crate::status::{GroupStatus, MonitorStatus, RuleStatus, RunningMonitor};
+use crate::store::{Found, Store};
 use crate::threshold::{Crossing, RuleConfig};
 
-/// How long a change of the state may wait to be written.
-const SAVE_AFTER: Duration = Duration::from_secs(1);
+/// How long another monitor may hold the folder: one that is just ending.
+const FOLDER_WITHIN: Duration = Duration::from_secs(5);
 /// An entry older than this was missed, not just made.
 const MISSED_NS: i64 = 1_000_000_000;
 
@@ -62,60 +63,69 @@ pub async fn start(
     bus: Arc<dyn Bus>,
 ) -> Result<RunningMonitor, MonitorError> {
     let rules = check(&options.rules, &options.receivers)?;
-    let file = StateFile::new(options.data.join("thresholds"));
-    let unreadable = |source| MonitorError::State {
-        path: file.path().to_owned(),
+    let unusable = |source| MonitorError::Folder {
+        path: options.data.clone(),
         source,
     };
-    let now = (options.now)();
-    let saved = match file.read().map_err(unreadable)? {
-        None => None,
-        Some(bytes) => Some(postcard::from_bytes::<Saved>(&bytes).map_err(|error| {
-            let message = format!("{error}; move the file away to begin anew");
-            unreadable(std::io::Error::new(
-                std::io::ErrorKind::InvalidData,
-                message,
-            ))
-        })?),
+    let store = folder(&options.data).await.map_err(unusable)?;
+    let unreadable = |source| MonitorError::State {
+        path: store.state_path().to_owned(),
+        source,
     };
-    let begins = saved.is_none();
-    let saved = saved.unwrap_or_else(|| Saved::new(now));
-    let mut outbox = saved.outbox;
+    let found = store.read().map_err(unreadable)?;
+    let now = (options.now)();
+    let (number, start, life) = match found {
+        None => (0, Start::Now, Life::begin(rules, &options.rules, now)),
+        Some((number, Found { state, since })) => {
+            let life = Life::go_on(&state, &since, rules, &options.rules, now);
+            let life = life.map_err(|error| {
+                let message = format!("{error}; move the file away to begin anew");
+                unreadable(std::io::Error::new(
+                    std::io::ErrorKind::InvalidData,
+                    message,
+                ))
+            })?;
+            (number, Start::Oldest, life)
+        }
+    };
+    let Life {
+        instance,
+        follow,
+        rules,
+        mut outbox,
+    } = life;
     outbox.set_receivers(options.receivers.iter().map(ReceiverConfig::name));
-    let rules = at_work(rules, &options.rules, &saved.rules, now);
-    let follow = Follow::restore(saved.follow);
     let subscription = bus
         .subscribe(Subscribe {
             name: options.name.clone(),
             from: follow.positions(),
-            start: if begins { Start::Now } else { Start::Oldest },
+            start,
             ..Subscribe::default()
         })
         .await?;
     let shared = Arc::new(Shared::new(outbox));
-    let receivers = options.receivers.iter().map(|receiver| {
-        tokio::spawn(notify::serve(
-            receiver.clone(),
-            saved.instance.clone(),
-            options.link_key,
-            shared.clone(),
-        ))
-    });
-    let receivers = receivers.collect();
+    let mut receivers = Vec::new();
+    for receiver in &options.receivers {
+        let sender = Sender::new(receiver.clone(), &instance, options.link_key);
+        let sender = sender.map_err(MonitorError::Receiver)?;
+        let serving = notify::serve(receiver.name().to_owned(), sender, shared.clone());
+        receivers.push(tokio::spawn(serving));
+    }
     let (stop, stopped) = watch::channel(false);
     let (ask, asked) = mpsc::channel(16);
-    let watcher = Watcher {
-        instance: saved.instance,
+    let mut watcher = Watcher {
+        instance,
         rules,
         follow,
         shared,
-        decided: Vec::new(),
-        file,
         now: options.now,
         last: now,
-        save_at: None,
     };
-    let task = tokio::spawn(watcher.run(subscription, stopped, asked));
+    // Before anything is counted it is written where this life began: no crash undoes that.
+    let state = watcher.encode(&[]).map_err(std::io::Error::other);
+    let books = Books::begin(store, number, state.map_err(unusable)?).await;
+    let books = books.map_err(unusable)?;
+    let task = tokio::spawn(async move { watcher.run(books, subscription, stopped, asked).await });
     Ok(RunningMonitor {
         stop,
         ask,
@@ -124,24 +134,35 @@ pub async fn start(
     })
 }
 
+/// Takes the monitor's folder.
+async fn folder(path: &Path) -> std::io::Result<Store> {
+    let until = Instant::now() + FOLDER_WITHIN;
+    loop {
+        if let Some(store) = Store::open(path)? {
+            return Ok(store);
+        }
+        if Instant::now() >= until {
+            let message = "another monitor uses it; give each a name or a data folder of its own";
+            return Err(std::io::Error::new(std::io::ErrorKind::WouldBlock, message));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 struct Watcher {
     instance: String,
     rules: Vec<Work>,
     follow: Follow,
     shared: Arc<Shared>,
-    /// Not to be sent before they are on the disk.
-    decided: Vec<Notification>,
-    file: StateFile,
     now: Now,
     /// The last instant that the rules were told.
     last: Timestamp,
-    /// When the state is to be written.
-    save_at: Option<Instant>,
 }
 
 enum Next {
     Event(Event),
     Due,
+    Written(Vec<Notification>),
     Acknowledged,
     Asked(oneshot::Sender<MonitorStatus>),
     Stop,
@@ -149,81 +170,59 @@ enum Next {
 
 impl Watcher {
     async fn run(
-        mut self,
+        &mut self,
+        mut books: Books,
         mut subscription: Subscription,
         mut stopped: watch::Receiver<bool>,
         mut asked: mpsc::Receiver<oneshot::Sender<MonitorStatus>>,
     ) {
         loop {
-            let due = self.due();
+            books.write_if_due(|decided| self.encode(decided));
+            let tick = self.tick_at();
+            let idle = Instant::now() + Duration::from_secs(3600);
+            let due = tick.into_iter().chain(books.due()).min().unwrap_or(idle);
             let next = tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stop| *stop) => Next::Stop,
                 answer = asked.recv() => answer.map_or(Next::Stop, Next::Asked),
-                event = subscription.next() => event.map_or(Next::Stop, Next::Event),
-                () = self.shared.acknowledged() => Next::Acknowledged,
+                told = books.written() => Next::Written(told),
                 () = tokio::time::sleep_until(due) => Next::Due,
+                () = self.shared.acknowledged() => Next::Acknowledged,
+                event = subscription.next() => event.map_or(Next::Stop, Next::Event),
             };
-            let crossings = match next {
-                Next::Event(event) => self.take(&event),
-                Next::Due => self.tick(),
-                Next::Acknowledged => {
-                    self.changed();
-                    Vec::new()
+            let mut steps = Vec::new();
+            match next {
+                Next::Event(event) => self.take(&event, &mut steps),
+                Next::Due => {
+                    if tick.is_some_and(|at| at <= Instant::now()) {
+                        self.tick(&mut steps);
+                    }
                 }
-                Next::Asked(answer) => {
-                    // Whoever asked may be gone.
-                    let _ = answer.send(self.status());
-                    Vec::new()
-                }
+                Next::Written(told) => self.shared.push(told),
+                Next::Acknowledged => steps.extend(self.shared.take_acknowledged()),
+                // Whoever asked may be gone.
+                Next::Asked(answer) => _ = answer.send(self.status()),
                 Next::Stop => break,
-            };
-            if !crossings.is_empty() {
-                self.tell(crossings).await;
-            } else if self.save_at.is_some_and(|at| at <= Instant::now()) {
-                self.save().await;
+            }
+            if !steps.is_empty() {
+                books.note(&steps);
             }
         }
-        self.save().await;
+        books.close(|decided| self.encode(decided)).await;
     }
 
-    /// When something is to be done though nothing comes.
-    fn due(&self) -> Instant {
+    /// When time alone may change something.
+    fn tick_at(&self) -> Option<Instant> {
         let now = (self.now)();
         let ticks = self.rules.iter().filter_map(|rule| rule.threshold.due(now));
-        let tick = ticks.min().map(|at| {
-            let wait = at.0.saturating_sub(now.0).max(0);
-            Instant::now() + Duration::from_nanos(wait as u64)
-        });
-        let idle = Instant::now() + Duration::from_secs(3600);
-        tick.into_iter().chain(self.save_at).min().unwrap_or(idle)
+        let at = ticks.min()?;
+        let wait = at.0.saturating_sub(now.0).max(0);
+        Some(Instant::now() + Duration::from_nanos(wait as u64))
     }
 
-    fn take(&mut self, event: &Event) -> Vec<(usize, Crossing)> {
-        let mut crossings = Vec::new();
+    fn take(&mut self, event: &Event, steps: &mut Vec<Step>) {
         match event {
-            Event::Batch(batch) => {
-                let real = (self.now)();
-                let Self {
-                    rules,
-                    follow,
-                    last,
-                    ..
-                } = self;
-                follow.take(batch, |step| {
-                    let at = step.entry.opening.at;
-                    let missed = real.0.saturating_sub(at.0) > MISSED_NS;
-                    *last = (*last).max(if missed { at } else { real });
-                    for (index, rule) in rules.iter_mut().enumerate() {
-                        let threshold = &mut rule.threshold;
-                        if step.completes(threshold.rule().needs()) {
-                            let crossed = threshold.take(step.entry, *last);
-                            crossings.extend(crossed.into_iter().map(|c| (index, c)));
-                        }
-                    }
-                });
-                self.changed();
-            }
+            Event::Batch(batch) => self.take_batch(batch, steps),
             Event::Gap {
                 server,
                 epoch,
@@ -232,30 +231,65 @@ impl Watcher {
             } => {
                 tracing::warn!(%server, %epoch, from, to, "entries lost to the thresholds");
                 self.follow.gap(server, *epoch, *from, *to);
-                self.changed();
             }
             Event::Joined { .. } | Event::Left { .. } => {}
         }
-        crossings
     }
 
-    fn tick(&mut self) -> Vec<(usize, Crossing)> {
+    fn take_batch(&mut self, batch: &Batch, steps: &mut Vec<Step>) {
+        let real = (self.now)();
+        let Self {
+            rules,
+            follow,
+            last,
+            ..
+        } = self;
+        let mut crossings = Vec::new();
+        follow.take(batch, |step| {
+            let at = step.entry.opening.at;
+            let missed = real.0.saturating_sub(at.0) > MISSED_NS;
+            *last = (*last).max(if missed { at } else { real });
+            for (index, rule) in rules.iter_mut().enumerate() {
+                let threshold = &mut rule.threshold;
+                if step.completes(threshold.rule().needs())
+                    && let Some(taking) = threshold.look(step.entry)
+                {
+                    let crossed = threshold.count(&taking, *last);
+                    crossings.extend(crossed.into_iter().map(|c| (index, c)));
+                    steps.push(Step::Counted {
+                        rule: index as u32,
+                        taking,
+                        now: last.0,
+                    });
+                }
+            }
+        });
+        // Where nothing was counted nothing need be written: taken again, it counts nothing again.
+        if !steps.is_empty()
+            && let Some((epoch, next)) = self.follow.reached(&batch.server)
+        {
+            steps.push(Step::Followed {
+                server: batch.server.clone(),
+                epoch,
+                next,
+            });
+        }
+        self.tell(crossings, steps);
+    }
+
+    fn tick(&mut self, steps: &mut Vec<Step>) {
         self.last = self.last.max((self.now)());
         let mut crossings = Vec::new();
         for (index, rule) in self.rules.iter_mut().enumerate() {
             let crossed = rule.threshold.tick(self.last);
             crossings.extend(crossed.into_iter().map(|c| (index, c)));
         }
-        crossings
+        steps.push(Step::Ticked { now: self.last.0 });
+        self.tell(crossings, steps);
     }
 
-    fn changed(&mut self) {
-        self.save_at
-            .get_or_insert_with(|| Instant::now() + SAVE_AFTER);
-    }
-
-    /// Makes crossings of rules known: first to the disk, then to the receivers.
-    async fn tell(&mut self, crossings: Vec<(usize, Crossing)>) {
+    /// Makes notifications of crossings of rules. They are told once they are on the disk.
+    fn tell(&self, crossings: Vec<(usize, Crossing)>, steps: &mut Vec<Step>) {
         let at = (self.now)();
         for (rule, crossing) in crossings {
             let instance = &self.rules[rule].instance;
@@ -265,38 +299,12 @@ impl Watcher {
                 value = notification.value,
                 "threshold crossed"
             );
-            self.decided.push(notification);
-        }
-        self.save().await;
-    }
-
-    /// Writes the state, and lets the receivers have what was decided.
-    async fn save(&mut self) {
-        let state = match self.encode() {
-            Ok(state) => state,
-            Err(error) => {
-                tracing::error!(%error, "state of the thresholds cannot be encoded");
-                return;
-            }
-        };
-        let file = self.file.clone();
-        let written = tokio::task::spawn_blocking(move || file.write(&state)).await;
-        match written {
-            Ok(Ok(())) => {
-                self.save_at = None;
-                self.shared.push(self.decided.drain(..));
-            }
-            Ok(Err(error)) => {
-                let path = self.file.path().display();
-                tracing::error!(%path, %error, "state of the thresholds cannot be written; retrying");
-                self.save_at = Some(Instant::now() + SAVE_AFTER);
-            }
-            // The runtime ends.
-            Err(_) => {}
+            steps.push(Step::Told(notification));
         }
     }
 
-    fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+    /// The whole state, in which these notifications wait, too.
+    fn encode(&self, decided: &[Notification]) -> Result<Vec<u8>, postcard::Error> {
         let rules = self.rules.iter().map(|rule| {
             Ok(SavedRule {
                 config: fingerprint(&rule.config),
@@ -305,7 +313,7 @@ impl Watcher {
             })
         });
         let mut outbox = self.shared.outbox().clone();
-        for notification in &self.decided {
+        for notification in decided {
             outbox.push(notification);
         }
         postcard::to_stdvec(&Saved {

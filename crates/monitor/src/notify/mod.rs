@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use crate::outbox::{Notification, Outbox};
+use crate::saved::Step;
 
 /// How long a receiver may take to acknowledge.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     outbox: Mutex<Outbox>,
     /// Something was put into the outbox.
     pushed: Notify,
+    /// What was acknowledged, and not yet taken: receiver and id.
+    acknowledgements: Mutex<Vec<(String, String)>>,
     /// Something was acknowledged.
     acknowledged: Notify,
 }
@@ -85,7 +88,7 @@ impl Shared {
     }
 
     /// Gives the receivers notifications, which are on the disk.
-    pub(crate) fn push(&self, notifications: impl Iterator<Item = Notification>) {
+    pub(crate) fn push(&self, notifications: Vec<Notification>) {
         let mut pushed = false;
         {
             let mut outbox = self.outbox();
@@ -99,19 +102,53 @@ impl Shared {
         }
     }
 
+    fn acknowledge(&self, receiver: &str, id: &str) {
+        self.outbox().acknowledge(receiver, id);
+        let acknowledgement = (receiver.to_owned(), id.to_owned());
+        self.lock_acknowledgements().push(acknowledgement);
+        self.acknowledged.notify_one();
+    }
+
     /// Waits for an acknowledgement.
     pub(crate) async fn acknowledged(&self) {
         self.acknowledged.notified().await;
     }
+
+    /// What was acknowledged since it was last asked for.
+    pub(crate) fn take_acknowledged(&self) -> Vec<Step> {
+        let all = std::mem::take(&mut *self.lock_acknowledgements());
+        all.into_iter()
+            .map(|(receiver, id)| Step::Acknowledged { receiver, id })
+            .collect()
+    }
+
+    fn lock_acknowledgements(&self) -> std::sync::MutexGuard<'_, Vec<(String, String)>> {
+        let lock = self.acknowledgements.lock();
+        lock.unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// One attempt at a receiver.
-enum Sender {
+/// How a receiver is told.
+pub(crate) enum Sender {
     Webhook(webhook::Webhook),
     Link(link::LinkSender),
 }
 
 impl Sender {
+    /// `instance` names the monitor on the threshold link, `key` is the link's.
+    pub(crate) fn new(
+        config: ReceiverConfig,
+        instance: &str,
+        key: [u8; 32],
+    ) -> Result<Self, String> {
+        Ok(match config {
+            ReceiverConfig::Webhook(url) => Self::Webhook(webhook::Webhook::new(url)?),
+            ReceiverConfig::Link(address) => {
+                Self::Link(link::LinkSender::new(address, instance.to_owned(), key))
+            }
+        })
+    }
+
     async fn send(&mut self, notification: &Notification) -> Result<(), String> {
         match self {
             Self::Webhook(webhook) => webhook.send(notification).await,
@@ -120,20 +157,8 @@ impl Sender {
     }
 }
 
-/// Sends what waits for one receiver, for ever. `key`: of the threshold link.
-pub(crate) async fn serve(
-    config: ReceiverConfig,
-    instance: String,
-    key: [u8; 32],
-    shared: Arc<Shared>,
-) {
-    let name = config.name().to_owned();
-    let mut sender = match config {
-        ReceiverConfig::Webhook(url) => Sender::Webhook(webhook::Webhook::new(url)),
-        ReceiverConfig::Link(address) => {
-            Sender::Link(link::LinkSender::new(address, instance, key))
-        }
-    };
+/// Sends what waits for the receiver of this name, for ever.
+pub(crate) async fn serve(name: String, mut sender: Sender, shared: Arc<Shared>) {
     let mut pause = PAUSE_FIRST;
     loop {
         let pushed = shared.pushed.notified();
@@ -149,8 +174,7 @@ pub(crate) async fn serve(
         match sent.unwrap_or_else(|_| Err("no acknowledgement in time".to_owned())) {
             Ok(()) => {
                 pause = PAUSE_FIRST;
-                shared.outbox().acknowledge(&name, &notification.id);
-                shared.acknowledged.notify_one();
+                shared.acknowledge(&name, &notification.id);
             }
             Err(error) => {
                 if pause == PAUSE_FIRST {

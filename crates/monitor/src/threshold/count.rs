@@ -1,10 +1,9 @@
 //! What one window of one group has counted.
 
 use selvedge_entry::{Entry, Outcome};
-use selvedge_filter::Field;
 use serde::{Deserialize, Serialize};
 
-use super::distinct::{Distinct, Precision};
+use super::distinct::{Distinct, Member, Precision};
 use super::latency::{BUCKET_ERROR, Percentile};
 use super::panes::Panes;
 use super::rule::{Counted, Rule, Side};
@@ -23,11 +22,11 @@ pub(crate) enum Count {
 }
 
 /// What an entry adds to a count.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Amount {
     Number(f64),
     Failed(bool),
-    Member(String),
+    Member(Member),
 }
 
 /// On which side of the levels a count stands.
@@ -47,14 +46,13 @@ impl Amount {
             Counted::Sum(field) | Counted::Percentile(_, field) => {
                 field.number(entry).map(Self::Number)
             }
-            Counted::Distinct(field) => value(field, entry).map(Self::Member),
+            Counted::Distinct(field) => {
+                let member = field.of(entry)?;
+                Some(Self::Member(Member::of(&member)))
+            }
             Counted::ErrorShare => Some(Self::Failed(entry.outcome() == Outcome::Error)),
         }
     }
-}
-
-fn value(field: &Field, entry: &Entry) -> Option<String> {
-    field.of(entry).map(std::borrow::Cow::into_owned)
 }
 
 impl Count {
@@ -79,7 +77,7 @@ impl Count {
                 failed.add(pane, f64::from(u8::from(*bad)));
             }
             (Self::Distinct(members), Amount::Member(member)) => {
-                members.add(pane, member, precision(rule));
+                members.add(pane, *member, precision(rule));
             }
             (Self::Percentile(numbers), Amount::Number(number)) => {
                 let under = |level: f64| match rule.side {

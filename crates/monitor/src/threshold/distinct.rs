@@ -40,6 +40,22 @@ impl Precision {
     }
 }
 
+/// A member, as 64 bits. Written into the saved state, so how they are made must stay: FNV-1a, its
+/// bits then mixed as SplitMix64 does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Member(u64);
+
+impl Member {
+    pub(crate) fn of(text: &str) -> Self {
+        let fnv = text.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |sum, b| {
+            (sum ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01B3)
+        });
+        let mixed = (fnv ^ fnv >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        Self(mixed ^ mixed >> 31)
+    }
+}
+
 /// A count of different members.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Distinct {
@@ -62,8 +78,7 @@ impl Default for Distinct {
 }
 
 impl Distinct {
-    pub(crate) fn add(&mut self, pane: i64, member: &str, precision: Precision) {
-        let member = hash(member);
+    pub(crate) fn add(&mut self, pane: i64, Member(member): Member, precision: Precision) {
         match self {
             Self::Exact { newest, counts } => {
                 match newest.get_mut(&member) {
@@ -208,15 +223,4 @@ impl TryFrom<SavedSketches> for Sketches {
             panes,
         })
     }
-}
-
-/// A member's 64 bits. Written into the saved state, so it must stay: FNV-1a, its bits then mixed
-/// as SplitMix64 does.
-fn hash(member: &str) -> u64 {
-    let fnv = member.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |sum, b| {
-        (sum ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01B3)
-    });
-    let mixed = (fnv ^ fnv >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ mixed >> 31
 }

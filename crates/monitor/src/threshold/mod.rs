@@ -8,7 +8,7 @@
 //! a monitor that was away and catches up does not see a burst that never was. The window ends at
 //! the caller's `now`, which only a clock moves and never an entry: so a source that is idle, or
 //! gone, stalls nothing. An entry from the future (a clock ahead) counts now; one that comes after
-//! its window was given up counts nowhere; both are counted as such.
+//! its window was given up, or before the rule began, counts nowhere; both are counted as such.
 //!
 //! Pure: a fold over entries and instants. Its state is bounded by the rule's own limits (groups,
 //! panes, exact members) and can be written and read back.
@@ -28,4 +28,4 @@ mod state;
 
 pub use alarm::Change;
 pub use rule::{Counted, Rule, RuleConfig, RuleError, Side, Window};
-pub use state::{Crossing, GroupView, Threshold, ThresholdCounts};
+pub use state::{Crossing, GroupView, Taking, Threshold, ThresholdCounts};

@@ -163,9 +163,8 @@ impl Rule {
         }
         let filter = Filter::parse(&config.filter)
             .map_err(|fault: FilterError| error("filter", fault.to_string()))?;
-        if let Some(field) = filter.contradiction() {
-            let reason = format!("it can never hold: {field} is asked to have two values at once");
-            return Err(error("filter", reason));
+        if let Some(why) = filter.contradiction() {
+            return Err(error("filter", format!("it can never hold: {why}")));
         }
         let counted = counted(&config.count).map_err(|reason| error("count", reason))?;
         let window = window(&config.window).map_err(|reason| error("window", reason))?;
@@ -203,7 +202,7 @@ impl Rule {
             groups_max: config.groups_max.unwrap_or(GROUPS_DEFAULT),
             lateness: span("lateness", &config.lateness, LATENESS_DEFAULT)?,
         };
-        match rule.fault() {
+        match rule.fault(config) {
             None => Ok(rule),
             Some((key, reason)) => Err(error(key, reason)),
         }
@@ -231,7 +230,14 @@ impl Rule {
     }
 
     /// What makes it useless although each key is right.
-    fn fault(&self) -> Option<(&'static str, String)> {
+    fn fault(&self, config: &RuleConfig) -> Option<(&'static str, String)> {
+        self.level_fault()
+            .or_else(|| self.time_fault(config))
+            .or_else(|| self.group_fault(config))
+    }
+
+    /// A level that is never reached, or always.
+    fn level_fault(&self) -> Option<(&'static str, String)> {
         let (raise, clear) = (self.raise, self.clear);
         let wrong_way = match self.side {
             Side::Above => clear > raise,
@@ -241,38 +247,90 @@ impl Rule {
             let reason = format!("{clear} is beyond raise, {raise}: it would clear at once");
             return Some(("clear", reason));
         }
-        let always = match self.side {
-            Side::Above => raise <= 0.0 && !matches!(self.counted, Counted::Sum(_)),
-            Side::Below => false,
+        let (least, most) = self.values();
+        let (never, always) = match self.side {
+            Side::Above => (raise > most, raise <= least),
+            Side::Below => (raise < least, raise >= most),
         };
-        if always {
-            return Some(("raise", format!("{raise} is always reached")));
+        if never {
+            let reason = format!("{raise} is never reached: the count is {least} to {most}");
+            return Some(("raise", reason));
         }
-        let counts = !matches!(self.counted, Counted::Sum(_));
-        if self.side == Side::Below && counts && raise < 0.0 {
-            return Some(("raise", format!("{raise} is never reached")));
+        if always {
+            let reason = format!("{raise} is always reached: the count is {least} to {most}");
+            return Some(("raise", reason));
+        }
+        let unclear = match self.side {
+            Side::Above => clear <= least,
+            Side::Below => clear >= most,
+        };
+        if unclear {
+            let reason = format!("at {clear} it never clears: the count is {least} to {most}");
+            return Some(("clear", reason));
         }
         if self.counted == Counted::ErrorShare {
-            if raise > 1.0 {
-                let reason = format!("{raise} is never reached: a share is at most 1");
-                return Some(("raise", reason));
-            }
-            if self.side == Side::Below && raise >= 1.0 {
-                return Some(("raise", format!("{raise} is always reached")));
+            let failed = Filter::parse("outcome = error").map(|failed| self.filter.and(&failed));
+            if self.side == Side::Above
+                && let Some(why) = failed.ok().and_then(|failed| failed.contradiction())
+            {
+                return Some(("filter", format!("no entry of it has failed: {why}")));
             }
         }
-        if self.side == Side::Below && self.window == Window::SinceStart && counts {
+        None
+    }
+
+    /// The least and the greatest count that there can be.
+    fn values(&self) -> (f64, f64) {
+        match &self.counted {
+            Counted::Sum(field) if !field.is_number() => (f64::NEG_INFINITY, f64::INFINITY),
+            Counted::Percentile(_, field) if !field.is_number() => {
+                (f64::NEG_INFINITY, f64::INFINITY)
+            }
+            Counted::Percentile(_, Field::Status) => (0.0, 999.0),
+            Counted::ErrorShare => (0.0, 1.0),
+            // In a group of one value there is one.
+            Counted::Distinct(field) if self.group_by.as_ref() == Some(field) => (0.0, 1.0),
+            Counted::Distinct(field) => {
+                let few = field.values().map(|values| values.len() as f64);
+                (0.0, few.unwrap_or(f64::INFINITY))
+            }
+            Counted::Events | Counted::Sum(_) | Counted::Percentile(..) => (0.0, f64::INFINITY),
+        }
+    }
+
+    /// A window that the rest does not fit.
+    fn time_fault(&self, config: &RuleConfig) -> Option<(&'static str, String)> {
+        let grows = !matches!(self.counted, Counted::Sum(_));
+        if self.side == Side::Below && self.window == Window::SinceStart && grows {
             let reason = "below a level since the start: write a tumbling or sliding window";
             return Some(("window", reason.to_owned()));
         }
-        if let Window::Tumbling(size) = self.window
-            && self.hold >= size
-        {
-            let reason = "never reached: as long as the window, after which counts begin anew";
+        let Window::Tumbling(size) = self.window else {
+            return config.lateness.as_ref().map(|_| {
+                let reason = "only a tumbling window has an end: leave it out";
+                ("lateness", reason.to_owned())
+            });
+        };
+        // Below a level each window is asked for at its end, and several may hold.
+        if self.side == Side::Above && self.hold >= size {
+            let reason = "never reached: as long as the window, after which counts begin anew; \
+                          write a shorter time or a sliding window";
             return Some(("for", reason.to_owned()));
         }
+        if self.lateness > size.saturating_mul(PANES_MAX) {
+            let reason = format!("at most {PANES_MAX} windows");
+            return Some(("lateness", reason));
+        }
+        None
+    }
+
+    fn group_fault(&self, config: &RuleConfig) -> Option<(&'static str, String)> {
         if !(1..=GROUPS_MAX).contains(&self.groups_max) {
-            return Some(("groups_max", format!("1 to {GROUPS_MAX}")));
+            return Some(("groups_max", format!("write 1 to {GROUPS_MAX}")));
+        }
+        if config.groups_max.is_some() && self.group_by.is_none() {
+            let reason = "there are no groups: write group_by, or leave it out";
+            return Some(("groups_max", reason.to_owned()));
         }
         None
     }
@@ -284,6 +342,12 @@ fn counted(text: &str) -> Result<Counted, String> {
     let field = |name: &str| {
         Field::named(name).ok_or_else(|| format!("no field {name}; there are {}", Field::names()))
     };
+    let number = |name: &str| match field(name)? {
+        field if field.may_be_number() => Ok(field),
+        field => Err(format!(
+            "{field} is never a number; write duration, work, status, depth, or a field that is kept"
+        )),
+    };
     let percentile = |word: &str| {
         let number = word.strip_prefix('p')?.parse::<f64>().ok()?;
         (number > 0.0 && number < 100.0).then_some(number)
@@ -291,12 +355,12 @@ fn counted(text: &str) -> Result<Counted, String> {
     match words[..] {
         ["events"] => Ok(Counted::Events),
         ["distinct", name] => Ok(Counted::Distinct(field(name)?)),
-        ["sum", name] => Ok(Counted::Sum(field(name)?)),
+        ["sum", name] => Ok(Counted::Sum(number(name)?)),
         ["error", "share"] => Ok(Counted::ErrorShare),
         [first, ref rest @ ..] if rest.len() < 2 => match percentile(first) {
             Some(percent) => {
                 let name = rest.first().copied().unwrap_or("duration");
-                Ok(Counted::Percentile(percent, field(name)?))
+                Ok(Counted::Percentile(percent, number(name)?))
             }
             None => Err(format!("{text} is none of {FORMS}")),
         },
@@ -332,6 +396,11 @@ fn window(text: &str) -> Result<Window, String> {
 
 fn level(level: &Level, of_duration: bool) -> Result<f64, String> {
     let number = match level {
+        Level::Number(number) if of_duration => {
+            return Err(format!(
+                "{number} of what? write a duration, such as \"{number}ms\""
+            ));
+        }
         Level::Number(number) => *number,
         Level::Text(text) if of_duration => duration(text)?.as_nanos() as f64,
         Level::Text(text) => text

@@ -1,6 +1,6 @@
 //! A rule at work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use selvedge_entry::{Entry, Timestamp};
@@ -37,12 +37,23 @@ pub struct Crossing {
     pub cause: Option<Position>,
 }
 
+/// What an entry is to a rule. Counting it needs nothing else of the entry: so a rule's life can be
+/// written down as what it counted and when, and lived again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Taking {
+    entry: Position,
+    /// When it began, by its server: nanoseconds since the epoch.
+    at: i64,
+    /// Its group's name and what it adds; `None` if it lacks either.
+    adds: Option<(Box<str>, Amount)>,
+}
+
 /// What became of the entries that a rule asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThresholdCounts {
     /// Counted.
     pub taken: u64,
-    /// Too late for any window that is open.
+    /// Too late for any window that is open, or from before the rule began.
     pub late: u64,
     /// From the future of the monitor's clock: counted, at its now.
     pub ahead: u64,
@@ -71,6 +82,8 @@ pub struct GroupView<'a> {
 pub struct Threshold {
     rule: Rule,
     state: State,
+    /// When time alone may change which group's alarm. Not written: the groups tell.
+    alarms_due: BTreeSet<(i64, Box<str>)>,
 }
 
 /// What is written and read back.
@@ -114,6 +127,7 @@ impl Threshold {
                 crossings: 0,
             },
             rule,
+            alarms_due: BTreeSet::new(),
         }
     }
 
@@ -131,35 +145,54 @@ impl Threshold {
 
     /// Takes an entry at `now`, the monitor's clock.
     pub fn take(&mut self, entry: &Entry, now: Timestamp) -> Vec<Crossing> {
-        if !self.rule.filter.matches(entry) {
-            return Vec::new();
+        match self.look(entry) {
+            Some(taking) => self.count(&taking, now),
+            None => Vec::new(),
         }
-        let name = match &self.rule.group_by {
+    }
+
+    /// What an entry is to this rule; `None` if it is not asked for.
+    #[must_use]
+    pub fn look(&self, entry: &Entry) -> Option<Taking> {
+        if !self.rule.filter.matches(entry) {
+            return None;
+        }
+        let group = match &self.rule.group_by {
             None => Some(Box::from("")),
             Some(field) => field.of(entry).map(|name| short(&name)),
         };
-        let (Some(name), Some(amount)) = (name, Amount::of(&self.rule, entry)) else {
-            self.state.counts.lacking += 1;
+        Some(Taking {
+            entry: entry.position.clone(),
+            at: entry.opening.at.0,
+            adds: group.zip(Amount::of(&self.rule, entry)),
+        })
+    }
+
+    /// Counts at `now` what [`Self::look`] found.
+    pub fn count(&mut self, taking: &Taking, now: Timestamp) -> Vec<Crossing> {
+        let counts = &mut self.state.counts;
+        let Some((name, amount)) = &taking.adds else {
+            counts.lacking += 1;
             return Vec::new();
         };
-        let at = entry.opening.at.0;
+        let at = taking.at;
         let place = Place::of(&self.rule, at.min(now.0));
         let oldest = Place::oldest(&self.rule, now);
-        if place.window < oldest.window || place.pane < oldest.pane {
-            self.state.counts.late += 1;
+        if at < self.state.started || place.window < oldest.window || place.pane < oldest.pane {
+            counts.late += 1;
             return Vec::new();
         }
-        if !self.state.groups.contains_key(&name) {
-            if self.state.groups.len() >= self.rule.groups_max {
-                self.state.counts.left_out += 1;
+        let rule = &self.rule;
+        if !self.state.groups.contains_key(name) {
+            if self.state.groups.len() >= rule.groups_max {
+                counts.left_out += 1;
                 return Vec::new();
             }
             self.state.groups.insert(name.clone(), Group::default());
         }
-        self.state.counts.taken += 1;
-        self.state.counts.ahead += u64::from(at > now.0);
-        let rule = &self.rule;
-        if let Some(group) = self.state.groups.get_mut(&name) {
+        counts.taken += 1;
+        counts.ahead += u64::from(at > now.0);
+        if let Some(group) = self.state.groups.get_mut(name) {
             let window = group
                 .windows
                 .entry(place.window)
@@ -167,9 +200,9 @@ impl Threshold {
                     count: Count::new(rule),
                     raised: false,
                 });
-            window.count.add(rule, place.pane, &amount);
+            window.count.add(rule, place.pane, amount);
         }
-        self.go_on(&name, now, Some((place.window, &entry.position)))
+        self.go_on(name, now, Some((place.window, &taking.entry)))
     }
 
     /// Goes on to `now`: windows move, what was left long enough clears.
@@ -189,8 +222,7 @@ impl Threshold {
     /// When [`Self::tick`] may change something next; `None`: not before the next entry.
     #[must_use]
     pub fn due(&self, now: Timestamp) -> Option<Timestamp> {
-        let groups = self.state.groups.values();
-        let alarms = groups.filter_map(|group| group.alarm.due(&self.rule));
+        let alarm = self.alarms_due.first().map(|(due, _)| *due);
         let moves = match self.rule.window {
             Window::SinceStart => None,
             Window::Tumbling(length) | Window::Sliding { step: length, .. } => {
@@ -199,7 +231,7 @@ impl Threshold {
                 Some(next.saturating_mul(length))
             }
         };
-        alarms.chain(moves).min().map(Timestamp)
+        alarm.into_iter().chain(moves).min().map(Timestamp)
     }
 
     /// The groups at `now`, as far as they were brought there by an entry or a tick.
@@ -232,6 +264,7 @@ impl Threshold {
         let Some(group) = self.state.groups.get_mut(name) else {
             return Vec::new();
         };
+        let due_before = group.alarm.due(rule);
         let oldest = Place::oldest(rule, now);
         group.windows = group.windows.split_off(&oldest.window);
         for window in group.windows.values_mut() {
@@ -282,6 +315,13 @@ impl Threshold {
                 window.raised = true;
             }
         }
+        let due = group.alarm.due(rule);
+        if due != due_before {
+            if let Some(before) = due_before {
+                self.alarms_due.remove(&(before, name.into()));
+            }
+            self.alarms_due.extend(due.map(|due| (due, name.into())));
+        }
         let cause = cause.map(|(_, position)| position);
         let crossing = |(change, number, window)| {
             let shown = group.windows.get(&window);
@@ -327,7 +367,15 @@ impl Threshold {
         if !fits || !named {
             return Err(serde::de::Error::custom("state of another rule"));
         }
-        Ok(Self { rule, state })
+        let alarms = state.groups.iter();
+        let alarms_due = alarms
+            .filter_map(|(name, group)| Some((group.alarm.due(&rule)?, name.clone())))
+            .collect();
+        Ok(Self {
+            rule,
+            state,
+            alarms_due,
+        })
     }
 }
 

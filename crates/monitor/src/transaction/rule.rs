@@ -70,9 +70,8 @@ impl Transaction {
         }
         let filter =
             Filter::parse(&config.filter).map_err(|fault| error("filter", fault.to_string()))?;
-        if let Some(field) = filter.contradiction() {
-            let reason = format!("it can never hold: {field} is asked to have two values at once");
-            return Err(error("filter", reason));
+        if let Some(why) = filter.contradiction() {
+            return Err(error("filter", format!("it can never hold: {why}")));
         }
         if config.run.trim().is_empty() {
             return Err(error("run", "write the statements for an entry".to_owned()));

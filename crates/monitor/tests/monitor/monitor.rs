@@ -118,12 +118,8 @@ async fn a_thousand_crossings_survive_kills_and_failing_receivers() {
     let options = options(data.path(), receivers, rule);
     let bus: Arc<dyn Bus> = Arc::new(hub.clone());
 
-    // The first start says where to begin; its state is written at its stop.
-    start(options.clone(), bus.clone())
-        .await
-        .unwrap()
-        .stop()
-        .await;
+    // The first start says where to begin, though it lives for no time at all.
+    drop(start(options.clone(), bus.clone()).await.unwrap());
     let publishing = tokio::spawn(async move {
         for group in 0..CROSSINGS {
             for _ in 0..2 {
@@ -203,4 +199,99 @@ async fn a_changed_rule_begins_anew_and_a_damaged_state_is_refused() {
     std::fs::write(&path, bytes).unwrap();
     let error = start(one, bus).await.unwrap_err().to_string();
     assert!(error.contains("damaged; move the file away"), "{error}");
+}
+
+/// A server that takes requests and never answers.
+async fn hanging() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_hangs_delays_nobody_else() {
+    let data = tempfile::tempdir().unwrap();
+    let bus: Arc<dyn Bus> = Arc::new(Hub::new(HubOptions::default()));
+    let journal = Arc::new(MemoryJournal::new("content-1"));
+    let publisher = bus.join(journal.clone()).await.unwrap();
+    let (url, mut hooked) = webhook(0).await;
+    let hanging = hanging().await;
+    let receivers = vec![
+        ReceiverConfig::Webhook(hanging.clone()),
+        ReceiverConfig::Webhook(url.clone()),
+    ];
+    let rule = json!({"name": "each", "group_by": "attribute.choice", "raise": 1});
+    let monitor = start(options(data.path(), receivers, rule), bus.clone())
+        .await
+        .unwrap();
+    for group in 0..100 {
+        let batch = journal.append([whole(&group.to_string())]);
+        publisher.announce(batch).await.unwrap();
+        let told = hooked.recv().await.unwrap();
+        assert_eq!(told.group, Some(group.to_string()));
+    }
+    let waiting = monitor.status().await.waiting;
+    let waits = |name: &str| waiting.iter().find(|(of, _)| of == name).map(|(_, n)| *n);
+    assert_eq!(waits(&hanging), Some(100));
+    // The last acknowledgement may be on its way.
+    assert!(waits(&url) <= Some(1), "{waiting:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_has_moved_has_taken_nothing() {
+    use axum::http::header::LOCATION;
+    use axum::response::IntoResponse as _;
+
+    let data = tempfile::tempdir().unwrap();
+    let bus: Arc<dyn Bus> = Arc::new(Hub::new(HubOptions::default()));
+    let journal = Arc::new(MemoryJournal::new("content-1"));
+    let publisher = bus.join(journal.clone()).await.unwrap();
+    let (sender, mut asked) = mpsc::unbounded_channel();
+    let elsewhere = sender.clone();
+    let hook = move |Json(n): Json<Notification>| async move {
+        let _ = sender.send(n.id);
+        (StatusCode::SEE_OTHER, [(LOCATION, "/elsewhere")]).into_response()
+    };
+    let moved = move || async move {
+        let _ = elsewhere.send("followed".to_owned());
+    };
+    let app = Router::new()
+        .route("/hook", post(hook))
+        .route("/elsewhere", axum::routing::get(moved));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let receivers = vec![ReceiverConfig::Webhook(url)];
+    let rule = json!({"name": "poll", "raise": 1});
+    let monitor = start(options(data.path(), receivers, rule), bus.clone())
+        .await
+        .unwrap();
+    let batch = journal.append([whole("yes")]);
+    publisher.announce(batch).await.unwrap();
+    let first = asked.recv().await.unwrap();
+    assert_eq!(
+        asked.recv().await.unwrap(),
+        first,
+        "told again, and not elsewhere"
+    );
+    assert_eq!(monitor.status().await.waiting[0].1, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_monitors_do_not_share_a_folder() {
+    let data = tempfile::tempdir().unwrap();
+    let bus: Arc<dyn Bus> = Arc::new(Hub::new(HubOptions::default()));
+    let options = options(data.path(), Vec::new(), json!({"name": "poll", "raise": 1}));
+    let monitor = start(options.clone(), bus.clone()).await.unwrap();
+    let error = start(options.clone(), bus.clone()).await.unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("another monitor uses it"), "{error}");
+    monitor.stop().await;
+    start(options, bus).await.unwrap().stop().await;
 }
