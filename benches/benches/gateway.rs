@@ -12,12 +12,13 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use selvedge_benches::program::{built, selvedge};
 use selvedge_identity::{ClientId, KeyRing, SessionId, SessionToken};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -314,7 +315,7 @@ fn gateway(
     headers: &Option<String>,
     origin: SocketAddr,
 ) -> Subject {
-    let mut command = program();
+    let mut command = selvedge();
     command.args([
         "gateway",
         "--bus-listen",
@@ -338,16 +339,11 @@ fn sidecar(
     headers: &Option<String>,
     origin: SocketAddr,
 ) -> Subject {
-    let mut command = program();
+    let mut command = selvedge();
     command.args(["sidecar", "--name", "bench", "--bus", "127.0.0.1:1"]);
     command.args(["--listen", "127.0.0.1:0", "--egress", "127.0.0.1:0"]);
     command.args(["--upstream", &format!("http://{origin}")]);
     serving(folder, command, durability, name, headers)
-}
-
-fn program() -> Command {
-    let args = ["--package", "selvedge-cli", "--bin", "selvedge"];
-    Command::new(built(&args, "selvedge"))
 }
 
 /// Starts a role of the program, and waits until it says where it serves.
@@ -390,23 +386,4 @@ fn serving(
         address: address.unwrap_or_else(|| panic!("{name} says {line:?}")),
         request: request(headers.as_deref().unwrap_or("")),
     }
-}
-
-/// Builds a program of ours in the bench's own profile; where it lies.
-fn built(args: &[&str], name: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("a root");
-    let mut build = Command::new(env!("CARGO"));
-    build
-        .args(["build", "--quiet", "--release"])
-        .args(args)
-        .current_dir(root);
-    assert!(
-        build.status().expect("cargo runs").success(),
-        "{name} does not build"
-    );
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    target.join("release").join(name)
 }

@@ -1,1 +1,4 @@
-//! Benchmarks.
+//! What benchmarks share.
+
+pub mod program;
+pub mod viewer;
