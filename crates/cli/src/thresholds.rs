@@ -12,11 +12,11 @@ use selvedge_monitor::threshold::RuleConfig;
 use selvedge_monitor::{
     MonitorOptions, MonitorStatus, ReceiverConfig, RunningMonitor, StatusAsker,
 };
-use selvedge_node::{Clock as _, SystemClock};
+use selvedge_node::{Clock as _, MemoryOptions, Node, SystemClock};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::base::Base;
+use crate::base::{Base, Server};
 
 /// Who is told of crossings.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -28,6 +28,8 @@ pub(crate) struct MonitorSection {
 /// The monitor of the configured rules.
 pub(crate) struct Thresholds {
     running: RunningMonitor,
+    /// In whose journals crossings stand, where everyone on the bus is to be told.
+    nodes: Vec<Node>,
 }
 
 impl Thresholds {
@@ -38,22 +40,37 @@ impl Thresholds {
             return Ok(None);
         }
         let clock = SystemClock::new(0);
+        let mut nodes = Vec::new();
+        for receiver in &config.monitor.receivers {
+            if let ReceiverConfig::Bus(server) = receiver {
+                let memory = MemoryOptions { bytes_max: 0 };
+                let server = Server {
+                    memory,
+                    ..base.server(server.parse()?, "threshold")
+                };
+                nodes.push(base.node(server, bus.clone()).await?);
+            }
+        }
         let options = MonitorOptions {
             name: name.to_owned(),
             data: base.data.join("monitors").join(name),
             rules: config.thresholds.clone(),
             receivers: config.monitor.receivers.clone(),
             link_key: base.key_of(purpose::THRESHOLD),
+            nodes: nodes.clone(),
             now: Arc::new(move || -> Timestamp { clock.now() }),
         };
         let running = selvedge_monitor::start(options, bus)
             .await
             .context("thresholds")?;
-        Ok(Some(Self { running }))
+        Ok(Some(Self { running, nodes }))
     }
 
     pub(crate) async fn stop(self) {
         self.running.stop().await;
+        for node in self.nodes {
+            node.stop().await;
+        }
     }
 }
 

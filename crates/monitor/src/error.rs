@@ -67,5 +67,10 @@ pub fn check(
     for receiver in receivers {
         receiver.check().map_err(MonitorError::Receiver)?;
     }
+    let on_bus = |receiver: &&ReceiverConfig| matches!(receiver, ReceiverConfig::Bus(_));
+    if receivers.iter().filter(on_bus).count() > 1 {
+        let reason = "two on the bus; one is enough, everyone there has it".to_owned();
+        return Err(MonitorError::Receiver(reason));
+    }
     Ok(checked)
 }

@@ -2,7 +2,8 @@
 //!
 //! The threshold monitor ([`start`]) follows the bus, feeds its rules
 //! ([`threshold`], pure), and tells each crossing to its receivers at least once, always under
-//! one id ([`Notification`]): to webhooks, and over the threshold link ([`link`]) to an encoder.
+//! one id ([`Notification`]): to webhooks, over the threshold link ([`link`]) to an encoder, and as
+//! entries of a journal to everyone on the bus.
 //!
 //! The transaction processor ([`transaction`]) carries out what entries ask for, each exactly once.
 //!

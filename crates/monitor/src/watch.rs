@@ -16,6 +16,7 @@ use std::time::Duration;
 use selvedge_bus::{Batch, Bus, Event, Start, Subscribe, Subscription};
 use selvedge_entry::Timestamp;
 use selvedge_follow::Follow;
+use selvedge_node::Node;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -49,6 +50,8 @@ pub struct MonitorOptions {
     pub receivers: Vec<ReceiverConfig>,
     /// The secret of the threshold link.
     pub link_key: [u8; 32],
+    /// The servers that receivers on the bus name.
+    pub nodes: Vec<Node>,
     /// The wall clock.
     pub now: Now,
 }
@@ -100,13 +103,15 @@ pub async fn start(
             name: options.name.clone(),
             from: follow.positions(),
             start,
+            // What it tells is not what it counts.
+            skip: options.nodes.first().map(|node| node.server().clone()),
             ..Subscribe::default()
         })
         .await?;
     let shared = Arc::new(Shared::new(outbox));
     let mut receivers = Vec::new();
     for receiver in &options.receivers {
-        let sender = Sender::new(receiver.clone(), &instance, options.link_key);
+        let sender = Sender::new(receiver.clone(), &instance, &options);
         let sender = sender.map_err(MonitorError::Receiver)?;
         let serving = notify::serve(receiver.name().to_owned(), sender, shared.clone());
         receivers.push(tokio::spawn(serving));

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use selvedge_bus::{Bus, BusError, Holders};
-use selvedge_entry::{Direction, Opening, Record, Text, Timestamp};
+use selvedge_entry::{Closing, Data, Direction, Fields, Opening, Outcome, Record, Text, Timestamp};
 use selvedge_identity::{
     Head, Interaction, KeyRing, Position, RequestIdentifier, ServerName, SessionId, Shape,
 };
@@ -299,6 +299,29 @@ impl Node {
         self.inner.options.trusts(peer)
     }
 
+    /// Writes down what this server found by itself: an internal entry of no session and no request,
+    /// in one record. Done once it is as durable as the journal makes it, and so announced; `None`
+    /// once the node is stopped.
+    pub async fn note(&self, action: &str, attributes: Fields) -> Option<Position> {
+        let mut opening = self.opening(Direction::Internal, action);
+        opening.attributes = attributes;
+        let closing = Closing {
+            duration_ns: 0,
+            status: 0,
+            outcome: Outcome::Ok,
+            error: None,
+            work: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            request: Data::default(),
+            response: Data::default(),
+            attributes: Fields::new(),
+        };
+        let at = self.append(&Record::Whole(Box::new(opening), Box::new(closing)))?;
+        self.durable(at).await;
+        Some(self.position(at))
+    }
+
     pub(crate) fn monotonic_ns(&self) -> u64 {
         self.inner.options.clock.monotonic_ns()
     }
@@ -348,7 +371,7 @@ impl Node {
             action: action.into(),
             generated: None,
             at: self.now(),
-            request: selvedge_entry::Data::default(),
+            request: Data::default(),
             links: Vec::new(),
             flags: Vec::new(),
             attributes: Vec::new(),

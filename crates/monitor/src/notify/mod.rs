@@ -1,19 +1,22 @@
-//! Receivers of notifications: a webhook, or an encoder over the threshold link.
+//! Receivers of notifications: a webhook, an encoder over the threshold link, or everyone on the bus.
 //!
 //! Each has a task of its own that sends what waits for it, one after the other, and again until
 //! it is acknowledged, with growing pauses; one that hangs delays only itself.
 
+mod bus;
 pub mod link;
 mod webhook;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use selvedge_identity::ServerName;
 use serde::Deserialize;
 use tokio::sync::Notify;
 
 use crate::outbox::{Notification, Outbox};
 use crate::saved::Step;
+use crate::watch::MonitorOptions;
 
 /// How long a receiver may take to acknowledge.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -30,6 +33,9 @@ pub enum ReceiverConfig {
     Webhook(String),
     /// `host:port` of an encoder (or whoever listens with [`link::LinkListener`]).
     Link(String),
+    /// The name of a server of the monitor's own on the bus: each notification is an entry of its
+    /// journal.
+    Bus(String),
 }
 
 impl ReceiverConfig {
@@ -39,6 +45,7 @@ impl ReceiverConfig {
         match self {
             Self::Webhook(url) => url,
             Self::Link(address) => address,
+            Self::Bus(server) => server,
         }
     }
 
@@ -58,6 +65,12 @@ impl ReceiverConfig {
             Self::Link(address) => match address.rsplit_once(':') {
                 Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(()),
                 _ => Err(format!("link {address}: write host:port")),
+            },
+            Self::Bus(server) => match ServerName::new(server) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(format!(
+                    "bus {server:?}: {error}; write a server's name, as in \"thresholds\""
+                )),
             },
         }
     }
@@ -132,19 +145,27 @@ impl Shared {
 pub(crate) enum Sender {
     Webhook(webhook::Webhook),
     Link(link::LinkSender),
+    Bus(bus::BusSender),
 }
 
 impl Sender {
-    /// `instance` names the monitor on the threshold link, `key` is the link's.
+    /// `instance` names the monitor on the threshold link.
     pub(crate) fn new(
         config: ReceiverConfig,
         instance: &str,
-        key: [u8; 32],
+        options: &MonitorOptions,
     ) -> Result<Self, String> {
         Ok(match config {
             ReceiverConfig::Webhook(url) => Self::Webhook(webhook::Webhook::new(url)?),
             ReceiverConfig::Link(address) => {
-                Self::Link(link::LinkSender::new(address, instance.to_owned(), key))
+                let instance = instance.to_owned();
+                Self::Link(link::LinkSender::new(address, instance, options.link_key))
+            }
+            ReceiverConfig::Bus(server) => {
+                let mut nodes = options.nodes.iter();
+                let node = nodes.find(|node| node.server().as_str() == server);
+                let node = node.ok_or_else(|| format!("bus {server}: no such server here"))?;
+                Self::Bus(bus::BusSender::new(node.clone()))
             }
         })
     }
@@ -153,6 +174,7 @@ impl Sender {
         match self {
             Self::Webhook(webhook) => webhook.send(notification).await,
             Self::Link(link) => link.send(notification).await,
+            Self::Bus(bus) => bus.send(notification).await,
         }
     }
 }

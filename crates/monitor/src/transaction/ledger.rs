@@ -38,8 +38,8 @@ const OURS: [&str; 10] = [
     "VACUUM",
 ];
 
-/// Rows of one answer.
-const LIST_MAX: usize = 1000;
+/// Dead letters of one answer; where there are so many, there may be more.
+pub const LETTERS_MAX: usize = 1000;
 
 /// Why a ledger cannot be opened or written.
 #[derive(Debug, Error)]
@@ -174,7 +174,7 @@ impl Ledger {
                 "SELECT position, bound, reason, tries FROM selvedge_dead
                  WHERE position > ?1 ORDER BY position LIMIT ?2",
             )?;
-            let rows = statement.query_map(params![after, LIST_MAX as i64], |row| {
+            let rows = statement.query_map(params![after, LETTERS_MAX as i64], |row| {
                 let bound: String = row.get(1)?;
                 Ok(Letter {
                     position: row.get(0)?,

@@ -14,6 +14,6 @@ mod ledger;
 mod process;
 mod rule;
 
-pub use ledger::{Ledger, LedgerError, Letter, Tried};
+pub use ledger::{LETTERS_MAX, Ledger, LedgerError, Letter, Tried};
 pub use process::{RunningTransactions, Transactions};
 pub use rule::{Transaction, TransactionConfig, TransactionError};

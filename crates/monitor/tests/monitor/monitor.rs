@@ -10,9 +10,11 @@ use axum::routing::post;
 use axum::{Json, Router};
 use selvedge_bus::testing::MemoryJournal;
 use selvedge_bus::{Bus, Hub, HubOptions};
+use selvedge_follow::{Lines, Question};
 use selvedge_monitor::link::LinkListener;
 use selvedge_monitor::threshold::{Change, RuleConfig};
 use selvedge_monitor::{MonitorOptions, Notification, ReceiverConfig, start};
+use selvedge_node::{Node, NodeOptions};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -28,6 +30,7 @@ fn options(data: &Path, receivers: Vec<ReceiverConfig>, rule: serde_json::Value)
         rules: vec![rule],
         receivers,
         link_key: KEY,
+        nodes: Vec::new(),
         now: Arc::new(now),
     }
 }
@@ -294,4 +297,48 @@ async fn two_monitors_do_not_share_a_folder() {
     assert!(error.contains("another monitor uses it"), "{error}");
     monitor.stop().await;
     start(options, bus).await.unwrap().stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crossing_is_an_entry_on_the_bus_that_its_own_monitor_does_not_count() {
+    let data = tempfile::tempdir().unwrap();
+    let bus: Arc<dyn Bus> = Arc::new(Hub::new(HubOptions::default()));
+    let journal = Arc::new(MemoryJournal::new("content-1"));
+    let publisher = bus.join(journal.clone()).await.unwrap();
+    let keys = selvedge_identity::KeyRing::single([1; 32]);
+    let name = selvedge_identity::ServerName::new("alarms").unwrap();
+    let node = NodeOptions::new(name, "threshold", data.path().join("journal"), keys);
+    let node = Node::start(node, bus.clone()).await.unwrap();
+    let receivers = vec![ReceiverConfig::Bus("alarms".to_owned())];
+    let mut options = options(data.path(), receivers, json!({"name": "poll", "raise": 2}));
+    options.nodes.push(node.clone());
+    let monitor = start(options, bus.clone()).await.unwrap();
+    let question = "filter=service+%3D+threshold&from=oldest";
+    let question = Question::parse(question, None, None).unwrap();
+    let mut lines = Lines::begin(&*bus, question).await.unwrap();
+    for _ in 0..2 {
+        let batch = journal.append([whole("yes")]);
+        publisher.announce(batch).await.unwrap();
+    }
+    let line: serde_json::Value = serde_json::from_slice(&lines.next().await.unwrap()).unwrap();
+    let entry = &line["entry"];
+    assert_eq!(entry["action"], "threshold raised");
+    assert_eq!(entry["attributes"]["rule"], "poll");
+    assert_eq!(entry["attributes"]["value"], "2");
+    let cause = entry["attributes"]["cause"].as_str().unwrap();
+    assert!(
+        cause.starts_with("content-1/") && cause.ends_with("/2"),
+        "{cause}"
+    );
+    // An entry behind it has been counted, and it has not.
+    let batch = journal.append([whole("yes")]);
+    publisher.announce(batch).await.unwrap();
+    let mut taken = 0;
+    while taken < 3 {
+        taken = monitor.status().await.thresholds[0].counts.taken;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(taken, 3);
+    monitor.stop().await;
+    node.stop().await;
 }

@@ -167,20 +167,26 @@ fn groups_are_counted_alone_and_bounded_and_go_when_their_window_is_over() {
 }
 
 #[test]
-fn a_million_users_are_counted_within_the_shown_error() {
-    let mut users = threshold(json!({"count": "distinct attribute.user", "raise": 900_000}));
+fn a_million_users_are_counted_in_32_mb_within_the_shown_error() {
     let mut raised = None;
-    for user in 0..1_000_000_u64 {
-        let name = format!("{:032x}", user.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let crossings = take(&mut users, 1, &[("user", &name)]);
-        if let Some(crossing) = crossings.first() {
-            raised = Some((user, crossing.error));
+    let allocated = allocation_counter::measure(|| {
+        let mut users = threshold(json!({"count": "distinct attribute.user", "raise": 900_000}));
+        for user in 0..1_000_000_u64 {
+            let name = format!("{:032x}", user.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let crossings = take(&mut users, 1, &[("user", &name)]);
+            if let Some(crossing) = crossings.first() {
+                raised = Some((user, crossing.error));
+            }
+            if user == 65_535 {
+                let group = users.groups(ms(1)).next().unwrap();
+                assert_eq!((group.value, group.error), (65_536.0, 0.0), "exact so far");
+            }
         }
-        if user == 65_535 {
-            let group = users.groups(ms(1)).next().unwrap();
-            assert_eq!((group.value, group.error), (65_536.0, 0.0), "exact so far");
-        }
-    }
+        let saved = serde_json::to_string(&users.saved()).unwrap();
+        assert!(saved.len() < 1 << 20, "{} bytes of state", saved.len());
+    });
+    let most = allocated.bytes_max;
+    assert!(most < 32 << 20, "{most} bytes at once");
     let (user, error) = raised.expect("crossed");
     assert!(error > 0.0 && error < 0.01);
     // Five standard errors.
@@ -188,6 +194,4 @@ fn a_million_users_are_counted_within_the_shown_error() {
         (user as f64 - 900_000.0).abs() < 5.0 * error * 900_000.0,
         "{user}"
     );
-    let saved = serde_json::to_string(&users.saved()).unwrap();
-    assert!(saved.len() < 1 << 20, "{} bytes of state", saved.len());
 }

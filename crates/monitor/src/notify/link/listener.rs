@@ -65,6 +65,13 @@ impl LinkListener {
         self.address
     }
 
+    /// Ends it: when this returns, its address is free again.
+    pub async fn stop(mut self) {
+        self.task.abort();
+        // It ends as aborted.
+        let _ = (&mut self.task).await;
+    }
+
     /// The next notification. The same may come several times, under the same id.
     pub async fn next(&mut self) -> Option<Arrived> {
         self.arrived.recv().await
