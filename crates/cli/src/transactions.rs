@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use selvedge_bus::Bus;
 use selvedge_monitor::transaction::{
-    LedgerError, RunningTransactions, Transaction, TransactionConfig, Transactions, Tried,
+    LETTERS_MAX, LedgerError, RunningTransactions, Transaction, TransactionConfig, Transactions,
+    Tried,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -76,24 +78,30 @@ async fn list(State(transactions): State<Transactions>) -> Response {
     .await
 }
 
-async fn dead(
-    State(transactions): State<Transactions>,
-    Query(question): Query<Question>,
-) -> Response {
+async fn dead(State(transactions): State<Transactions>, asked: Asked) -> Response {
+    let question = match asked {
+        Ok(Query(question)) => question,
+        Err(rejection) => return refused(&rejection),
+    };
     answer(move || {
         let Some(letters) = transactions.dead(&question.rule, &question.cursor)? else {
-            return Ok(unknown(&format!("no transaction rule {:?}", question.rule)));
+            return Ok(unknown(&format!(
+                "no transaction rule {:?}: GET /api/v1/transactions lists them",
+                question.rule
+            )));
         };
-        let next = letters.last().map(|letter| letter.position.clone());
+        let last = letters.last().filter(|_| letters.len() == LETTERS_MAX);
+        let next = last.map(|letter| letter.position.clone());
         Ok((StatusCode::OK, json!({"letters": letters, "next": next})))
     })
     .await
 }
 
-async fn retry(
-    State(transactions): State<Transactions>,
-    Query(question): Query<Question>,
-) -> Response {
+async fn retry(State(transactions): State<Transactions>, asked: Asked) -> Response {
+    let question = match asked {
+        Ok(Query(question)) => question,
+        Err(rejection) => return refused(&rejection),
+    };
     answer(move || {
         Ok(
             match transactions.retry(&question.rule, &question.position)? {
@@ -104,6 +112,13 @@ async fn retry(
         )
     })
     .await
+}
+
+type Asked = Result<Query<Question>, QueryRejection>;
+
+fn refused(rejection: &QueryRejection) -> Response {
+    let body = json!({"error": {"code": "bad_request", "message": rejection.body_text()}});
+    (StatusCode::BAD_REQUEST, Json(body)).into_response()
 }
 
 fn unknown(message: &str) -> (StatusCode, Value) {

@@ -1,6 +1,8 @@
 //! The table of what can be asked: the router checks requests by it, and the OpenAPI file is made
 //! from it, so neither can know a parameter that the other does not.
 
+pub(crate) mod monitors;
+
 /// A parameter of a query string.
 #[derive(Debug)]
 pub(crate) struct Parameter {

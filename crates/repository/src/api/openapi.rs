@@ -2,18 +2,21 @@
 //! test; schemas stand here by hand, and a test holds real answers against them.
 
 mod analysis;
+mod watching;
 
 use serde_json::{Map, Value, json};
 
-use super::endpoints::{ALL, Answer, Endpoint, Kind, POSTED, Parameter};
+use super::endpoints::{ALL, Answer, Endpoint, Kind, POSTED, Parameter, monitors};
 use crate::query::{LIMIT_DEFAULT, LIMIT_MAX};
 
 /// The description of the query API (OpenAPI 3.1).
 #[must_use]
 pub fn openapi() -> Value {
-    let asked = ALL.iter().map(|endpoint| (endpoint, "get"));
+    let asked = ALL.iter().chain(monitors::ASKED);
+    let posted = POSTED.iter().chain(monitors::POSTED);
     let paths: Map<String, Value> = asked
-        .chain(POSTED.iter().map(|endpoint| (endpoint, "post")))
+        .map(|endpoint| (endpoint, "get"))
+        .chain(posted.map(|endpoint| (endpoint, "post")))
         .map(|(endpoint, method)| {
             (
                 endpoint.path.to_owned(),
@@ -187,9 +190,10 @@ fn list(plural: &str, row: &str) -> Value {
 
 fn all_schemas() -> Value {
     let mut all = schemas();
-    let more = analysis::schemas();
-    let more = more.as_object().into_iter().flatten();
-    more.for_each(|(name, schema)| all[name] = schema.clone());
+    for more in [analysis::schemas(), watching::schemas()] {
+        let more = more.as_object().into_iter().flatten();
+        more.for_each(|(name, schema)| all[name] = schema.clone());
+    }
     all
 }
 
