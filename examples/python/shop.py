@@ -8,8 +8,8 @@ the tracking. Two things are asked of the program itself:
   header, `selvedge-request`, from the request that it is handling onto each of them;
 - what the visit did on other servers it asks the sidecar for, at the same address.
 
-It keeps no orders itself: the sidecar's memory of the session knows them, whichever server took
-them. Run it as README.md says.
+It keeps no orders and no carts itself: the sidecar's memory of the session knows them, whichever
+server took them. Run it as README.md says.
 """
 
 import argparse
@@ -63,6 +63,16 @@ class Fabric:
         """What the whole fleet did in the visit so far, in order."""
         said = self._send(request, "GET", "/selvedge/v1/session/history", None)
         return said["entries"]
+
+    def state(self, request, name):
+        """The values that are left of a name of the session's state, the one that is shown first:
+        more than one are of requests that did not know of each other."""
+        said = self._send(request, "GET", f"/selvedge/v1/session/state/{name}", None)
+        return [candidate["value"] for candidate in said["candidates"]]
+
+    def set_state(self, request, name, value):
+        """Keeps a value for the session's next requests, whichever server takes them."""
+        self._send(request, "PUT", f"/selvedge/v1/session/state/{name}", value)
 
     def action(self, request, name, **attributes):
         """Records an action with an ordering id of its own (beside the request's)."""
@@ -134,6 +144,29 @@ class Shop:
             }
         }
 
+    def cart(self, request):
+        return 200, {"cart": self._cart(request)}
+
+    def put_in_cart(self, request, line):
+        item, quantity = line.get("item"), line.get("quantity")
+        if not isinstance(quantity, int) or isinstance(quantity, bool) or not 0 <= quantity <= QUANTITY_MAX:
+            raise Refusal(400, "bad_request", f"the quantity must be 0 to {QUANTITY_MAX}")
+        if not isinstance(item, str) or not ITEM.fullmatch(item):
+            raise Refusal(404, "unknown_item", f"there is no item {str(item)[:64]!r} in the catalogue")
+        cart = self._cart(request)
+        cart[item] = quantity
+        cart = {item: quantity for item, quantity in cart.items() if quantity}
+        self.fabric.set_state(request, "cart", cart)
+        return 200, {"cart": cart}
+
+    def _cart(self, request):
+        """Of several carts all that is in any, of each item the greatest quantity."""
+        cart = {}
+        for other in self.fabric.state(request, "cart"):
+            for item, quantity in (other or {}).items():
+                cart[item] = max(quantity, cart.get(item, 0))
+        return cart
+
     def orders(self, request):
         done = [e for e in self.fabric.history(request)
                 if e["action"] == "POST /orders" and e["outcome"] == "ok"]
@@ -184,7 +217,7 @@ class Handler(BaseHTTPRequestHandler):
     shop = None
 
     def do_GET(self):
-        routes = {"/orders": self.shop.orders, "/channel": self.shop.channel}
+        routes = {"/orders": self.shop.orders, "/cart": self.shop.cart, "/channel": self.shop.channel}
         path = self.path.split("?")[0]
         if path == "/":
             self.answer(200, PAGE.encode(), "text/html; charset=utf-8")
@@ -196,6 +229,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         routes = {
             "/orders": self.shop.place_order,
+            "/cart": self.shop.put_in_cart,
             "/vote": self.shop.vote,
             "/broadcast": self.shop.broadcast,
         }
@@ -207,7 +241,7 @@ class Handler(BaseHTTPRequestHandler):
             self.say(lambda: route(self.headers.get("selvedge-request"), self.body()))
 
     def nothing_here(self):
-        raise Refusal(404, "not_found", "there is nothing here: try /, /orders or /channel")
+        raise Refusal(404, "not_found", "there is nothing here: try /, /orders, /cart or /channel")
 
     def body(self):
         length = self.headers.get("content-length", "")

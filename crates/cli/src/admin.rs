@@ -153,6 +153,16 @@ fn node_rows(node: &Node, rows: &mut Vec<Row>) {
     add("memory", "sessions", true, memory.sessions as u64);
     add("memory", "bytes", true, memory.bytes as u64);
     add("memory", "evicted", false, memory.evicted);
+    add("memory", "expired", false, memory.expired);
+    add("memory", "states", true, memory.states as u64);
+    add("memory", "state_bytes", true, memory.state_bytes as u64);
+    for (name, value) in [
+        ("states_evicted", memory.states_evicted),
+        ("states_expired", memory.states_expired),
+        ("state_writes_dropped", memory.state_writes_dropped),
+    ] {
+        add("memory", name, false, value);
+    }
     add("memory", "duplicates", false, memory.duplicates);
     add("memory", "lost", false, memory.lost);
     add("memory", "unreadable", false, memory.unreadable);

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use selvedge_identity::{Origin, ServerName, SessionId};
 use selvedge_receiver::Step;
 
-use crate::analysis;
+use crate::{analysis, plan};
 
 /// Balances requests over a fleet of servers, keeps every visit in true order, and rebuilds every
 /// request's call tree.
@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Thresholds(Asking),
     /// Show what transactions were done and which failed, and try those again.
     Transactions(Transactions),
+    /// Say what it costs a fleet of a size, at a rate, that every server knows what every other did.
+    Plan(plan::PlanArgs),
     /// Read a local journal.
     Log(Log),
     /// Give a running Selvedge spans from files of other tracing systems (OTLP, Zipkin v2, Jaeger),
@@ -389,7 +391,7 @@ pub(crate) struct Sidecar {
     /// Its version.
     #[arg(long, value_name = "VERSION")]
     pub(crate) service_version: Option<String>,
-    /// Keep JSON bodies of requests and answers in the entries.
+    /// Keep JSON bodies of requests and answers in the entries, and show state.
     #[arg(long)]
     pub(crate) keep_json: bool,
     #[command(flatten)]

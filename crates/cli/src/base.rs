@@ -112,9 +112,7 @@ impl Base {
             service,
             version: None,
             keep: self.config.keep.clone(),
-            memory: MemoryOptions {
-                bytes_max: self.config.node.memory_bytes_max,
-            },
+            memory: self.config.node.memory(),
             side: Side::Servers,
         }
     }
@@ -122,7 +120,7 @@ impl Base {
     /// A gateway: it faces the clients, and answers nothing from its memory.
     pub(crate) fn gateway<'a>(&self, name: ServerName) -> Server<'a> {
         Server {
-            memory: MemoryOptions { bytes_max: 0 },
+            memory: MemoryOptions::positions_only(),
             side: Side::Clients,
             ..self.server(name, "gateway")
         }

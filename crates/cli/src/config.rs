@@ -240,6 +240,10 @@ pub(crate) struct NodeSection {
     pub(crate) acknowledge_ms_max: u64,
     /// Bytes of the fleet's history that a server holds.
     pub(crate) memory_bytes_max: usize,
+    /// How long it holds an entry, and the state of a session that is idle; 0: no bound.
+    pub(crate) memory_age_s: u64,
+    /// Bytes of sessions' state that it holds.
+    pub(crate) state_bytes_max: usize,
 }
 
 /// Reads a value that is written as text.
@@ -256,12 +260,15 @@ impl Default for NodeSection {
     fn default() -> Self {
         let wait = WaitOptions::default();
         let acknowledge = AcknowledgeOptions::default();
+        let memory = MemoryOptions::default();
         Self {
             wait_ms_max: wait.longest.as_millis() as u64,
             waiters_max: wait.waiters_max,
             acknowledge: acknowledge.level,
             acknowledge_ms_max: acknowledge.longest.as_millis() as u64,
-            memory_bytes_max: MemoryOptions::default().bytes_max,
+            memory_bytes_max: memory.bytes_max,
+            memory_age_s: memory.age_max.map_or(0, |age| age.as_secs()),
+            state_bytes_max: memory.state_bytes_max,
         }
     }
 }
@@ -290,6 +297,14 @@ impl NodeSection {
                 .map_err(|why| anyhow!("node.acknowledge is \"{level}\", but {why} ({section})"))?;
         }
         Ok(())
+    }
+
+    pub(crate) fn memory(&self) -> MemoryOptions {
+        MemoryOptions {
+            bytes_max: self.memory_bytes_max,
+            age_max: (self.memory_age_s > 0).then(|| Duration::from_secs(self.memory_age_s)),
+            state_bytes_max: self.state_bytes_max,
+        }
     }
 }
 

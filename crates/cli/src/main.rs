@@ -16,6 +16,7 @@ mod import;
 mod keys;
 mod local;
 mod monitors;
+mod plan;
 mod ports;
 mod print;
 mod roles;
@@ -96,6 +97,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Audit(args) => analysis::audit(args).await,
         Command::AuditKey(args) => analysis::make_key(args),
         Command::Thresholds(asking) => monitors::show_thresholds(&asking).await,
+        Command::Plan(args) => plan::plan(&args),
         Command::Transactions(args) => monitors::show_transactions(&args).await,
         Command::Log(args) => local::log(&args.path, args.session, args.json),
         Command::Import(args) if args.tree => import::trees(&args),

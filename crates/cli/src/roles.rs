@@ -137,6 +137,7 @@ pub(crate) async fn sidecar(args: args::Sidecar) -> Result<()> {
     server.version = args.service_version.as_deref();
     if args.keep_json && server.keep.bodies.is_empty() {
         server.keep.bodies = Keep::json_bodies().bodies;
+        server.keep.state = true;
     }
     let node = base.node(server, carrier.bus()).await?;
     let running = Sidecar::start(options, node.clone()).await?;

@@ -43,7 +43,7 @@ impl Thresholds {
         let mut nodes = Vec::new();
         for receiver in &config.monitor.receivers {
             if let ReceiverConfig::Bus(server) = receiver {
-                let memory = MemoryOptions { bytes_max: 0 };
+                let memory = MemoryOptions::positions_only();
                 let server = Server {
                     memory,
                     ..base.server(server.parse()?, "threshold")

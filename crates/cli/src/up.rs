@@ -215,6 +215,7 @@ pub(crate) async fn shop_node(
     let mut server = base.server(name(server), service);
     if server.keep.bodies.is_empty() {
         server.keep.bodies = Keep::json_bodies().bodies;
+        server.keep.state = true;
     }
     base.node(server, bus.clone()).await
 }

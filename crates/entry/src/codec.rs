@@ -13,6 +13,7 @@ use crate::parts::{
     read_call, read_data, read_direction, read_field, read_follow, read_link, read_outcome,
     read_position, read_status, room, some,
 };
+use crate::state::{put_states, read_state};
 use crate::wire::{
     LIST_MAX, NAME_MAX, Reader, VALUE_MAX, put_bytes, put_count, put_fixed64, put_message,
     put_number, put_text,
@@ -165,6 +166,7 @@ mod effect {
     pub(super) const STATUS: u32 = 3;
     pub(super) const OUTCOME: u32 = 4;
     pub(super) const ATTRIBUTE: u32 = 5;
+    pub(super) const STATE: u32 = 6;
 }
 
 pub(crate) fn put_effect(out: &mut Vec<u8>, opening: u64, effect: &Effect) {
@@ -174,6 +176,7 @@ pub(crate) fn put_effect(out: &mut Vec<u8>, opening: u64, effect: &Effect) {
     put_count(out, f::STATUS, u64::from(effect.status));
     put_number(out, f::OUTCOME, outcome_code(effect.outcome));
     put_fields(out, f::ATTRIBUTE, &effect.attributes);
+    put_states(out, f::STATE, &effect.state);
 }
 
 pub(crate) fn read_effect(mut message: Reader<'_>) -> Result<(u64, Effect)> {
@@ -184,6 +187,7 @@ pub(crate) fn read_effect(mut message: Reader<'_>) -> Result<(u64, Effect)> {
         status: 0,
         outcome: Outcome::Unknown,
         attributes: Vec::new(),
+        state: Vec::new(),
     };
     while let Some((number, value)) = message.field()? {
         match number {
@@ -192,6 +196,7 @@ pub(crate) fn read_effect(mut message: Reader<'_>) -> Result<(u64, Effect)> {
             f::STATUS => effect.status = read_status(value)?,
             f::OUTCOME => outcome = Some(read_outcome(value)?),
             f::ATTRIBUTE => read_field(&mut effect.attributes, value, "attribute")?,
+            f::STATE => read_state(&mut effect.state, value.message("state")?)?,
             _ => {}
         }
     }
@@ -211,6 +216,7 @@ mod closing {
     pub(super) const REQUEST: u32 = 9;
     pub(super) const RESPONSE: u32 = 10;
     pub(super) const ATTRIBUTE: u32 = 11;
+    pub(super) const STATE: u32 = 12;
 }
 
 /// `opening` is `None` inside a whole record.
@@ -231,6 +237,7 @@ pub(crate) fn put_closing(out: &mut Vec<u8>, opening: Option<u64>, closing: &Clo
     put_data(out, f::REQUEST, &closing.request);
     put_data(out, f::RESPONSE, &closing.response);
     put_fields(out, f::ATTRIBUTE, &closing.attributes);
+    put_states(out, f::STATE, &closing.state);
 }
 
 pub(crate) fn read_closing(
@@ -250,6 +257,7 @@ pub(crate) fn read_closing(
         request: Data::default(),
         response: Data::default(),
         attributes: Vec::new(),
+        state: Vec::new(),
     };
     while let Some((number, value)) = message.field()? {
         match number {
@@ -264,6 +272,7 @@ pub(crate) fn read_closing(
             f::REQUEST => closing.request = read_data(value.message("request")?, record)?,
             f::RESPONSE => closing.response = read_data(value.message("response")?, record)?,
             f::ATTRIBUTE => read_field(&mut closing.attributes, value, "attribute")?,
+            f::STATE => read_state(&mut closing.state, value.message("state")?)?,
             _ => {}
         }
     }

@@ -7,7 +7,7 @@ use selvedge_identity::{
 };
 use smallvec::SmallVec;
 
-use crate::Timestamp;
+use crate::{StateWrite, Timestamp};
 
 /// Short text that many entries share (service, host, operation): cloning is cheap.
 pub type Text = Arc<str>;
@@ -211,6 +211,8 @@ pub struct Effect {
     pub outcome: Outcome,
     /// Attributes that were added meanwhile.
     pub attributes: Fields,
+    /// What it wrote of its session's state meanwhile.
+    pub state: Vec<StateWrite>,
 }
 
 /// Known at the end.
@@ -237,6 +239,8 @@ pub struct Closing {
     pub response: Data,
     /// Attributes that were added meanwhile.
     pub attributes: Fields,
+    /// What it wrote of its session's state since the effect.
+    pub state: Vec<StateWrite>,
 }
 
 /// An entry as its records tell it so far: a fold over them in any order, with repeats.
@@ -271,6 +275,13 @@ impl Entry {
             (None, Some((_, effect))) => effect.status,
             (None, None) => 0,
         }
+    }
+
+    /// What it wrote of its session's state, in order.
+    pub fn state(&self) -> impl Iterator<Item = &StateWrite> {
+        let effect = self.effect.iter().flat_map(|(_, effect)| &effect.state);
+        let closing = self.closing.iter().flat_map(|closing| &closing.state);
+        effect.chain(closing)
     }
 
     /// How it ended, as far as is known.

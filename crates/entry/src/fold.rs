@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use selvedge_identity::{Epoch, Position, ServerName};
 
-use crate::{Closing, Data, Effect, Entry, Opening, Record};
+use crate::{Closing, Data, Effect, Entry, Opening, Record, StateWrite};
 
 /// Records that may wait for their openings, by default.
 const WAITING_MAX: usize = 65_536;
@@ -90,7 +90,7 @@ impl Fold {
             }
             Record::Effect { opening, effect } => {
                 let late = Late {
-                    bytes: 64 + fields_size(&effect.attributes),
+                    bytes: effect_size(&effect),
                     effect: Some((sequence, effect)),
                     closing: None,
                 };
@@ -264,7 +264,7 @@ impl Late {
         self.bytes = self
             .effect
             .as_ref()
-            .map_or(0, |(_, effect)| 64 + fields_size(&effect.attributes))
+            .map_or(0, |(_, effect)| effect_size(effect))
             + self
                 .closing
                 .as_ref()
@@ -278,6 +278,7 @@ fn effect_of(closing: &Closing) -> Effect {
         status: closing.status,
         outcome: closing.outcome,
         attributes: Vec::new(),
+        state: Vec::new(),
     }
 }
 
@@ -288,11 +289,24 @@ fn fields_size(fields: &[(crate::Text, crate::Text)]) -> usize {
         .sum()
 }
 
+fn effect_size(effect: &Effect) -> usize {
+    64 + fields_size(&effect.attributes) + states_size(&effect.state)
+}
+
+fn states_size(writes: &[StateWrite]) -> usize {
+    let one = |write: &StateWrite| {
+        let value = write.value.as_ref().map_or(0, bytes::Bytes::len);
+        128 + write.name.len() + value + 48 * write.replaces.len()
+    };
+    writes.iter().map(one).sum()
+}
+
 fn closing_size(closing: &Closing) -> usize {
     let data =
         |data: &Data| fields_size(&data.fields) + data.body.as_ref().map_or(0, bytes::Bytes::len);
     256 + data(&closing.request)
         + data(&closing.response)
         + fields_size(&closing.attributes)
+        + states_size(&closing.state)
         + closing.error.as_ref().map_or(0, |error| error.len())
 }

@@ -12,7 +12,7 @@ use selvedge_identity::{Interaction, Origin};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
-use crate::{Data, Entry, Fields, Link};
+use crate::{Data, Entry, Fields, Link, StateWrite};
 
 impl Entry {
     /// The JSON form as a value (its keys sorted; serialising the entry itself keeps the order of
@@ -73,6 +73,7 @@ impl Serialize for Entry {
         map.serialize_entry("unseen", &opening.unseen)?;
         map.serialize_entry("flags", &opening.flags)?;
         map.serialize_entry("attributes", &self.attributes())?;
+        map.serialize_entry("state", &self.state().map(StateJson).collect::<Vec<_>>())?;
         map.serialize_entry("links", &links)?;
         map.end()
     }
@@ -139,6 +140,23 @@ impl From<&Link> for LinkJson {
             origin: link.origin,
             interaction: link.interaction,
         }
+    }
+}
+
+/// A write of the session's state: its value where it was kept to be shown.
+struct StateJson<'a>(&'a StateWrite);
+
+impl Serialize for StateJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let write = self.0;
+        let value = write.value.as_ref();
+        let mut map = serializer.serialize_map(Some(4))?;
+        map.serialize_entry("name", &write.name)?;
+        map.serialize_entry("bytes", &value.map(bytes::Bytes::len))?;
+        let shown = value.filter(|_| !write.hidden);
+        map.serialize_entry("value", &shown.map(|value| body_json(value)))?;
+        map.serialize_entry("replaces", &write.replaces)?;
+        map.end()
     }
 }
 

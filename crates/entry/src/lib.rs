@@ -15,6 +15,7 @@ mod parts;
 mod question;
 mod record;
 mod share;
+mod state;
 mod time;
 mod wire;
 
@@ -24,4 +25,5 @@ pub use entry::{
 pub use fold::{Fold, fold_all};
 pub use question::{OPEN_MAX, Question, Wanted};
 pub use record::{Record, RecordError};
+pub use state::StateWrite;
 pub use time::{Timestamp, TimestampError};

@@ -60,6 +60,7 @@ fn entry() -> Entry {
                 status: 201,
                 outcome: Outcome::Ok,
                 attributes: vec![("shelf".into(), "12".into())],
+                state: Vec::new(),
             },
         )),
         closing: Some(Closing {
@@ -76,6 +77,7 @@ fn entry() -> Entry {
             ),
             response: data(&[("etag", "x")], r#"{"total": 12.5}"#),
             attributes: Vec::new(),
+            state: Vec::new(),
         }),
     }
 }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use selvedge_entry::{Call, Data, Direction, Follow, Opening, Text, Timestamp};
 use selvedge_identity::carrier::{self, Extracted, b3};
 use selvedge_identity::{
-    ClientId, Head, Interaction, Origin, RequestIdentifier, SessionId, SessionToken, TokenError,
-    Union,
+    ClientId, Head, Interaction, Origin, Position, RequestIdentifier, SessionId, SessionToken,
+    TokenError, Union,
 };
 use smallvec::SmallVec;
 
@@ -68,7 +68,7 @@ impl Node {
         opening.client = client;
         if role == Role::Advances {
             opening.after = heads.iter().map(Follow::from).collect();
-            self.wait_for(&heads, &mut opening).await;
+            opening.unseen = self.wait_until_held(&opening.after).await;
             count(&self.metrics().actions_taken);
         } else {
             count(&self.metrics().requests_entered);
@@ -148,15 +148,19 @@ impl Node {
         verified.ok()
     }
 
-    async fn wait_for(&self, heads: &[Head], opening: &mut Opening) {
-        let wanted = &opening.after;
-        match wait(self.memory(), wanted, self.wait_options(), self.waiters()).await {
-            Waited::NotAtAll => {}
-            Waited::InTime => count(&self.metrics().waits_in_time),
+    /// Waits until the memory holds `heads` and what they follow; returns what it waited for in
+    /// vain.
+    pub(crate) async fn wait_until_held(&self, heads: &[Follow]) -> Vec<Position> {
+        match wait(self.memory(), heads, self.wait_options(), self.waiters()).await {
+            Waited::NotAtAll => Vec::new(),
+            Waited::InTime => {
+                count(&self.metrics().waits_in_time);
+                Vec::new()
+            }
             Waited::InVain(unseen) => {
                 count(&self.metrics().waits_in_vain);
                 tracing::debug!(heads = heads.len(), unseen = unseen.len(), "waited in vain");
-                opening.unseen = unseen;
+                unseen
             }
         }
     }

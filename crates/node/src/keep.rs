@@ -46,6 +46,8 @@ pub struct Keep {
     pub headers: Vec<String>,
     /// Keep the query of the path. Default no.
     pub query: bool,
+    /// Show what actions wrote of their sessions' state to whoever reads entries. Default no.
+    pub state: bool,
     /// Names of JSON fields whose values are replaced, beside the ones that always are.
     pub redact: Vec<String>,
 }
@@ -57,17 +59,19 @@ impl Default for Keep {
             body_bytes_max: 16 << 10,
             headers: Vec::new(),
             query: false,
+            state: false,
             redact: Vec::new(),
         }
     }
 }
 
 impl Keep {
-    /// Rules that keep JSON bodies.
+    /// Rules that keep JSON bodies, and show state.
     #[must_use]
     pub fn json_bodies() -> Self {
         Self {
             bodies: vec!["application/json".to_owned()],
+            state: true,
             ..Self::default()
         }
     }
@@ -121,6 +125,16 @@ impl Keep {
             }
             Err(_) => (None, false),
         }
+    }
+
+    /// Whether a value of state is hidden from whoever reads entries. Servers need it as it is, so
+    /// there is no redacting a part of it: one with a field that would be redacted is hidden as a
+    /// whole.
+    #[must_use]
+    pub fn hides_state(&self, value: &[u8]) -> bool {
+        !self.state
+            || serde_json::from_slice::<Value>(value)
+                .map_or(true, |mut value| self.redact_value(&mut value))
     }
 
     /// Replaces credentials in place; returns whether it did. (serde_json bounds the depth of

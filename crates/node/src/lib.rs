@@ -32,19 +32,22 @@ pub use beside::{Beside, BesideCounts, BesideError, BesideOptions};
 pub use broadcasts::{Broadcasted, Broadcasts};
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use exchange::{
-    Action, Answer, BroadcastError, End, Exchange, Outbound, OutboundHeaders, Sent, outcome_of,
+    Action, Answer, BroadcastError, End, Exchange, Outbound, OutboundHeaders, STATE_NAME_BYTES_MAX,
+    STATE_NAMES_MAX, STATE_SESSION_BYTES_MAX, STATE_VALUE_BYTES_MAX, Sent, SessionState,
+    StateError, StateValue, outcome_of,
 };
 pub use gather::Gathered;
 pub use identifiers::{IdentifierOptions, Levels, Wrap, Wrapped};
 pub use inbound::Inbound;
 pub use ipnet::IpNet;
 pub use keep::Keep;
-pub use memory::{Memory, MemoryCounts};
+pub use memory::{Memory, MemoryCounts, StateView};
 pub use metrics::{NodeCounts, NodeMetrics, Waits};
 pub use node::{Node, NodeError};
 pub use options::{
     AgentMode, AgentOptions, MemoryOptions, NodeOptions, WaitOptions, private_networks,
 };
+pub use selvedge_session::{Candidate, Relation, Timeline};
 pub use shelf::{Shelf, ShelfCounts, ShelfError};
 
 /// The one shared copy of a text that almost every entry holds, else a copy of its own.

@@ -127,7 +127,7 @@ impl Node {
                 version: options.version.as_str().into(),
                 host: options.host.as_str().into(),
                 journal,
-                memory: Arc::new(Memory::new(options.memory.bytes_max)),
+                memory: Arc::new(Memory::new(options.memory, options.clock.clone())),
                 orderer: Mutex::new(Orderer::new(SESSIONS_REMEMBERED)),
                 waiters: Waiters::default(),
                 late: Late::default(),
@@ -316,6 +316,7 @@ impl Node {
             request: Data::default(),
             response: Data::default(),
             attributes: Fields::new(),
+            state: Vec::new(),
         };
         let at = self.append(&Record::Whole(Box::new(opening), Box::new(closing)))?;
         self.durable(at).await;
@@ -511,5 +512,6 @@ async fn sweep(inner: std::sync::Weak<Inner>) {
         tick.tick().await;
         let Some(inner) = inner.upgrade() else { return };
         inner.late.sweep(inner.options.clock.monotonic_ns());
+        inner.memory.expire();
     }
 }

@@ -78,12 +78,31 @@ pub struct MemoryOptions {
     /// Bytes of entries, as an estimate; the oldest go first. 0: hold positions only (the
     /// gateway, which answers nothing from its memory). Default 256 MiB.
     pub bytes_max: usize,
+    /// How long an entry is held, and the state of a session in which nothing is done. `None`: as
+    /// long as there is room. Default a day.
+    pub age_max: Option<Duration>,
+    /// Bytes of sessions' state, as an estimate; of the sessions the one goes first in which
+    /// nothing was done for longest. Default 64 MiB.
+    pub state_bytes_max: usize,
+}
+
+impl MemoryOptions {
+    /// Positions only: for a server that answers nothing from its memory.
+    #[must_use]
+    pub fn positions_only() -> Self {
+        Self {
+            bytes_max: 0,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for MemoryOptions {
     fn default() -> Self {
         Self {
             bytes_max: 256 << 20,
+            age_max: Some(Duration::from_secs(24 * 60 * 60)),
+            state_bytes_max: 64 << 20,
         }
     }
 }

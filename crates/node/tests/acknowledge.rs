@@ -151,7 +151,7 @@ async fn an_answer_waits_no_longer_than_it_may_and_is_counted() {
 async fn a_server_that_keeps_no_entries_is_no_holder() {
     let fleet = Fleet::new(Duration::ZERO);
     let mut options = fleet.options("gateway", "journal", EVER);
-    options.memory = MemoryOptions { bytes_max: 0 };
+    options.memory = MemoryOptions::positions_only();
     let gateway = fleet.start(options).await;
     let node = fleet.start(fleet.options("a", "peers:1", EVER)).await;
     while gateway.metrics().counts().batches_taken == 0 {

@@ -59,6 +59,6 @@ pub const BATCH_NS: f64 = 720.0;
 /// See [`BATCH_NS`].
 pub const RECORD_NS: f64 = 150.0;
 
-/// Processor time to take one record into a memory: the row `memory` of the benchmarks, a record
-/// half a request.
+/// Processor time to take one record into a memory. An estimate on the high side, the one time here
+/// that is not measured: the bench `memory` tells it, a record half a request.
 pub const APPLY_NS: f64 = 700.0;

@@ -341,6 +341,7 @@ impl World {
             status: work.status,
             outcome,
             attributes: Vec::new(),
+            state: Vec::new(),
         };
         let closing = Closing {
             duration_ns: work.duration,
@@ -353,6 +354,7 @@ impl World {
             request: Data::default(),
             response: Data::default(),
             attributes: vec![("region".into(), "north".into())],
+            state: Vec::new(),
         };
         let records = [
             Record::Opening(Box::new(opening)),

@@ -158,6 +158,7 @@ fn effect(spec: &Spec) -> Effect {
         status: status(spec.outcome),
         outcome: spec.outcome,
         attributes: Vec::new(),
+        state: Vec::new(),
     }
 }
 
@@ -177,6 +178,7 @@ fn closing(spec: &Spec) -> Closing {
             .map(|n| ("colour".into(), n.to_string().into()))
             .into_iter()
             .collect(),
+        state: Vec::new(),
     }
 }
 

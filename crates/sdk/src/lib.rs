@@ -11,7 +11,9 @@
 //!
 //! The handler finds its request as [`Session`]: there it can record actions with names of their
 //! own ([`Exchange::action`]), add attributes, read what the whole fleet did in the session so
-//! far ([`Exchange::history`]), and answer many receivers at once ([`Exchange::broadcast`]).
+//! far ([`Exchange::history`]), read and write small values that go with the session to whichever
+//! server takes its next request ([`Exchange::state`], `docs/guide/sessions.md`), and answer many
+//! receivers at once ([`Exchange::broadcast`]).
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -31,7 +33,7 @@
 //!     let mut packing = session.action("pack");
 //!     packing.attribute("boxes", "1");
 //!     packing.finish();
-//!     Ok(format!("ordered for {price}, {} orders so far", session.history().len()))
+//!     Ok(format!("ordered for {price}, {} orders so far", session.history().actions().len()))
 //! }
 //!
 //! # async fn serve(bus: Arc<dyn selvedge_bus::Bus>, keys: KeyRing) -> Result<(), Box<dyn std::error::Error>> {
@@ -97,6 +99,7 @@ pub use reply::ReplyBody;
 pub use root::begin;
 pub use selvedge_node::{Action, Beside, BesideCounts, BesideError, BesideOptions};
 pub use selvedge_node::{BroadcastError, End, Exchange, Node, NodeOptions, Sent, Shelf};
+pub use selvedge_node::{Relation, SessionState, StateError, StateValue, Timeline};
 pub use sending::{Channels, Pairs, Sending};
 #[cfg(feature = "axum")]
 pub use session::{NoSession, Session};

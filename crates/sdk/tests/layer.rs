@@ -225,6 +225,34 @@ async fn a_long_answer_is_counted_and_not_held() {
 }
 
 #[tokio::test]
+async fn a_handlers_state_is_in_its_entry_and_durable_with_the_answer() {
+    let server = Server::start().await;
+    let handler = post(|session: Session, item: String| async move {
+        let cart = session.state::<Vec<String>>("cart");
+        let mut items = cart.get().unwrap().unwrap_or_default();
+        items.push(item);
+        cart.set(&items).unwrap();
+        Json(cart.candidates().unwrap().len())
+    });
+    let router = Router::new().route("/", handler);
+    let answer = server
+        .ask(router, request("POST", "/", Body::from("tea")))
+        .await;
+    let token = answer.headers()["selvedge-session"].as_bytes().to_owned();
+    let token = SessionToken::verify(&token, &server.keys).unwrap();
+    let body = answer.into_body().collect().await.unwrap();
+    assert_eq!(&body.to_bytes()[..], b"1");
+    assert_eq!(server.records(), 2, "it is no record of its own");
+    let entries = server.entries().await;
+    let written: Vec<_> = entries[0].state().collect();
+    assert_eq!(&*written[0].name, "cart");
+    assert_eq!(written[0].value.as_deref(), Some(&b"[\"tea\"]"[..]));
+    let proven = token.heads[0].effect;
+    let durable = entries[0].effect.as_ref().unwrap().0;
+    assert!(durable <= proven, "the head stands for the state, too");
+}
+
+#[tokio::test]
 async fn handlers_record_actions_and_attributes_and_see_the_history() {
     let server = Server::start().await;
     let handler = get(|session: Session| async move {
@@ -233,7 +261,7 @@ async fn handlers_record_actions_and_attributes_and_see_the_history() {
         pack.attribute("boxes", "2");
         pack.finish();
         session.action("bill").fail("no paper");
-        session.history().len().to_string()
+        session.history().actions().len().to_string()
     });
     let router = Router::new().route("/", handler);
     let answer = server.ask(router, request("GET", "/", Body::empty())).await;

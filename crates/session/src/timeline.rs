@@ -35,10 +35,10 @@ pub enum Relation {
     Unproven,
 }
 
-/// A session's actions in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A session's actions in order. The default is that of no session: empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {
-    session: SessionId,
+    session: Option<SessionId>,
     actions: Vec<Entry>,
     concurrent: Vec<Vec<u32>>,
     unproven: Vec<Vec<u32>>,
@@ -68,7 +68,7 @@ pub fn timeline(session: SessionId, entries: impl IntoIterator<Item = Entry>) ->
     let graph = Graph::new(&actions, PAIRS_MAX);
     let losses = Losses::find(&actions, &graph);
     Timeline {
-        session,
+        session: Some(session),
         related: losses.related,
         actions,
         concurrent: losses.concurrent,
@@ -83,9 +83,9 @@ fn place(entry: &Entry) -> impl Ord {
 }
 
 impl Timeline {
-    /// The session.
+    /// The session; `None` for the timeline of none.
     #[must_use]
-    pub fn session(&self) -> SessionId {
+    pub fn session(&self) -> Option<SessionId> {
         self.session
     }
 

@@ -20,9 +20,14 @@
 //!
 //! # Local API
 //! On the egress address; the header `selvedge-request` (or `?request=`) names the request.
-//! - `GET /selvedge/v1/session/history`: `{"session","entries":[…]}`, what this server's memory
-//!   holds of the session, in order: the fleet's actions, as the timeline of the query API shows
-//!   them.
+//! - `GET /selvedge/v1/session/history`: `{"session","client","complete","entries":[…]}`, what this
+//!   server's memory holds of the session, in order: the fleet's actions, as the timeline of the
+//!   query API shows them, with what is concurrent.
+//! - `GET /selvedge/v1/session/state/{name}`: `{"name","value","candidates":[…]}`, a value of the
+//!   session's state; more than one candidate `{"value","ordering","action"}` are a conflict, the
+//!   first is shown. `PUT` with JSON writes it, `DELETE` takes it away: 204, before the answer to
+//!   the request. `GET /selvedge/v1/session/state`: `{"session","states":[…]}`, all of them.
+//!   (`docs/guide/sessions.md`)
 //! - `GET /selvedge/v1/entries?filter=…`: the stream of the fleet's entries, as `crates/follow`
 //!   writes it: for a monitor of the application's own (B6).
 //! - `POST /selvedge/v1/action` `{"name","attributes":{…}}`: records an action with an ordering id

@@ -4,6 +4,7 @@ mod broadcast;
 mod channels;
 mod entries;
 mod references;
+mod state;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -114,7 +115,10 @@ impl LocalApi {
         let question = head.path().strip_prefix(PREFIX).unwrap_or("").to_owned();
         let (what, name) = match question.split_once('/') {
             Some((what @ ("call" | "request" | "references"), name)) => (what, Some(name)),
-            _ => (&*question, None),
+            _ => match question.strip_prefix("session/state/") {
+                Some(name) => ("session/state", Some(name)),
+                None => (&*question, None),
+            },
         };
         match (head.method(), what, name) {
             ("GET", "entries", None) => {
@@ -126,7 +130,16 @@ impl LocalApi {
                 let question = entries::question(&request)?;
                 entries::stream(&self.node, question, permit).await
             }
-            ("GET", "session/history", _) => Ok(history(&self.named(&request)?)),
+            ("GET", "session/history", _) => Ok(history(&self.named(&request)?).await),
+            ("GET", "session/state", None) => state::list(&self.named(&request)?).await,
+            ("GET", "session/state", Some(name)) => state::get(&self.named(&request)?, name).await,
+            ("PUT", "session/state", Some(name)) => {
+                let exchange = self.named(&request)?;
+                state::put(&exchange, name, &mut request.body).await
+            }
+            ("DELETE", "session/state", Some(name)) => {
+                state::delete(&self.named(&request)?, name).await
+            }
             ("POST", "action", _) => {
                 let exchange = self.named(&request)?;
                 action(&exchange, read(&mut request.body).await?)
@@ -160,19 +173,20 @@ impl LocalApi {
             ("GET", "references", Some(token)) => channels.get(token),
             (
                 _,
-                "entries" | "session/history" | "action" | "attributes" | "broadcast" | "call"
-                | "request" | "separate" | "references",
+                "entries" | "session/history" | "session/state" | "action" | "attributes"
+                | "broadcast" | "call" | "request" | "separate" | "references",
                 _,
             ) => Err(No::new(
                 405,
                 "bad_method",
-                "entries and history are asked for by GET; references are put by PUT and asked for by GET, \
-                 under a token; everything else is told by POST",
+                "entries, history and state are asked for by GET; state is put by PUT and taken away \
+                 by DELETE, under its name; references are put by PUT and asked for by GET, under a \
+                 token; everything else is told by POST",
             )),
             _ => Err(No::new(
                 404,
                 "not_found",
-                "the local API has entries, session/history, action, attributes, broadcast, call, \
+                "the local API has entries, session/history, session/state, action, attributes, broadcast, call, \
                  request, separate and references",
             )),
         }
@@ -211,11 +225,17 @@ fn named(live: &Live, request: &Request) -> Result<Exchange, No> {
     })
 }
 
-fn history(exchange: &Exchange) -> Response {
-    json_answer(
-        200,
-        &json!({ "session": exchange.session(), "entries": exchange.history() }),
-    )
+async fn history(exchange: &Exchange) -> Response {
+    exchange.catch_up().await;
+    json_answer(200, &json!(exchange.history()))
+}
+
+fn nothing() -> Response {
+    Response {
+        head: ResponseHead::new(204),
+        body: Body::empty(),
+        tunnel: None,
+    }
 }
 
 fn attributes(exchange: &Exchange, attributes: &BTreeMap<String, String>) -> Result<Response, No> {
@@ -223,11 +243,7 @@ fn attributes(exchange: &Exchange, attributes: &BTreeMap<String, String>) -> Res
     for (name, value) in attributes {
         exchange.attribute(name, value);
     }
-    Ok(Response {
-        head: ResponseHead::new(204),
-        body: Body::empty(),
-        tunnel: None,
-    })
+    Ok(nothing())
 }
 
 fn action(exchange: &Exchange, new: NewAction) -> Result<Response, No> {

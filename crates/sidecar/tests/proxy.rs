@@ -450,3 +450,96 @@ async fn settings_that_cannot_work_are_refused_with_a_sentence() {
     let taken = Sidecar::start(options, node).await.err().unwrap();
     assert!(taken.to_string().contains("for requests"), "{taken}");
 }
+
+/// An application that passes questions on to its sidecar's local API and shows the answers:
+/// `{"method","path","body"}` → `{"status","body"}`.
+async fn asks_its_sidecar(
+    State(egress): State<Arc<Mutex<Option<SocketAddr>>>>,
+    headers: HeaderMap,
+    axum::Json(ask): axum::Json<Value>,
+) -> axum::Json<Value> {
+    let egress = egress.lock().unwrap().expect("known by now");
+    let path = ask["path"].as_str().unwrap();
+    let method = ask["method"].as_str().unwrap().parse().unwrap();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{egress}/selvedge/v1/session/{path}");
+    let mut question = http.request(method, url);
+    if let Some(request) = headers.get("selvedge-request") {
+        question = question.header("selvedge-request", request);
+    }
+    if let Some(body) = ask["body"].as_str() {
+        question = question.body(body.to_owned());
+    }
+    let answer = question.send().await.unwrap();
+    let status = answer.status().as_u16();
+    let body = answer.bytes().await.unwrap();
+    axum::Json(json!({ "status": status, "body": serde_json::from_slice::<Value>(&body).ok() }))
+}
+
+#[tokio::test]
+async fn an_application_reads_and_writes_state_and_history_over_http() {
+    let mut fleet = Fleet::new();
+    let mut fronts = Vec::new();
+    for name in ["content-1", "content-2"] {
+        let egress = Arc::new(Mutex::new(None));
+        let router = Router::new().fallback(post(asks_its_sidecar));
+        let application = serve(router.with_state(egress.clone())).await;
+        let node = fleet.node(name, "content").await;
+        let sidecar = Sidecar::start(options(application), node).await.unwrap();
+        *egress.lock().unwrap() = Some(sidecar.egress_addr());
+        fronts.push(sidecar);
+    }
+    let fronts = &fronts;
+    let mut ask = async |server: usize, method: &str, path: &str, body: Option<&str>| {
+        let ask = json!({ "method": method, "path": path, "body": body });
+        let to = fronts[server].inbound_addr();
+        let (_, said) = fleet.ask(to, "/", Some(&ask)).await;
+        (said["status"].as_u64().unwrap(), said["body"].clone())
+    };
+    let none = json!({ "name": "cart", "value": null, "candidates": [] });
+    assert_eq!(ask(0, "GET", "state/cart", None).await, (200, none));
+    let put = ask(0, "PUT", "state/cart", Some("{\"tea\":1}")).await;
+    assert_eq!(put, (204, Value::Null));
+    let (_, read) = ask(1, "GET", "state/cart", None).await;
+    assert_eq!(read["value"], json!({ "tea": 1 }));
+    assert_eq!(read["candidates"][0]["ordering"], json!([2, "content-1"]));
+    assert_eq!(read["candidates"].as_array().unwrap().len(), 1);
+    assert_eq!(ask(1, "PUT", "state/note", Some("7")).await.0, 204);
+    let (_, all) = ask(0, "GET", "state", None).await;
+    let values = all["states"].as_array().unwrap().iter();
+    let values: Vec<_> = values.map(|one| (&one["name"], &one["value"])).collect();
+    let (cart, note) = (json!("cart"), json!("note"));
+    assert_eq!(values, [(&cart, &json!({ "tea": 1 })), (&note, &json!(7))]);
+    assert_eq!(ask(0, "DELETE", "state/cart", None).await.0, 204);
+    assert_eq!(
+        ask(1, "GET", "state/cart", None).await.1["value"],
+        Value::Null
+    );
+
+    let (_, history) = ask(0, "GET", "history", None).await;
+    let entries = history["entries"].as_array().unwrap();
+    assert!(
+        entries.len() >= 7,
+        "all before, and the request itself once it is durable"
+    );
+    assert!(
+        entries
+            .iter()
+            .all(|one| one["concurrent_with"] == json!([]))
+    );
+    assert_eq!(entries[1]["state"][0]["value"], json!({ "tea": 1 }), "kept");
+
+    let long = format!("\"{}\"", "x".repeat(16 << 10));
+    for (method, path, body, status) in [
+        ("PUT", "state/cart", "{", 400),
+        ("PUT", "state/cart", &*long, 413),
+        ("PUT", "state/a%20b", "1", 400),
+        ("GET", "state/a/b", "", 400),
+        ("POST", "state/cart", "1", 405),
+        ("PUT", "state", "1", 405),
+    ] {
+        let (said, error) = ask(0, method, path, Some(body)).await;
+        assert_eq!(said, status, "{method} {path}: {error}");
+        assert!(error["error"]["message"].is_string(), "{error}");
+    }
+}

@@ -181,6 +181,22 @@ async fn a_visit_goes_to_and_fro_between_python_and_rust() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cart_is_filled_by_python_and_by_rust() {
+    let Some(mut shop) = open().await else { return };
+    let (python, rust) = (shop.sidecar.inbound_addr(), shop.rust);
+    for (server, item) in [(python, "kettle"), (rust, "jersey"), (python, "umbrella")] {
+        let line = json!({ "item": item, "quantity": 2 });
+        let (status, said) = shop.fleet.ask(server, "/cart", Some(&line)).await;
+        assert_eq!(status, 200, "{said}");
+    }
+    for server in [python, rust] {
+        let (_, said) = shop.fleet.ask(server, "/cart", None).await;
+        let all = json!({ "kettle": 2, "jersey": 2, "umbrella": 2 });
+        assert_eq!(said["cart"], all);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_python_server_refuses_with_a_sentence() {
     let Some(mut shop) = open().await else { return };
     let python = shop.sidecar.inbound_addr();

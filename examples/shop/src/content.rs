@@ -15,6 +15,7 @@ use selvedge_node::Node;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::cart::{Cart, Line};
 use crate::channel::{Channel, NAME_BYTES_MAX};
 use crate::json::{BODY_BYTES_MAX, Body};
 use crate::order::{self, Wanted};
@@ -59,6 +60,7 @@ pub(crate) fn router(options: &ShopOptions, node: Node) -> Result<Router, ShopEr
     Ok(Router::new()
         .route("/", get(page))
         .route("/orders", get(orders).post(place_order))
+        .route("/cart", get(cart).post(put_in_cart))
         .route("/broadcast", post(broadcast))
         .route("/vote", post(vote))
         .route("/channel", get(channel))
@@ -89,8 +91,22 @@ async fn place_order(
 }
 
 async fn orders(State(content): Shared, session: Session) -> Json<Value> {
-    let orders = visit::orders(&session.history());
+    let orders = visit::orders(session.history().actions());
     Json(json!({ "orders": orders, "server": content.name }))
+}
+
+async fn cart(State(content): Shared, session: Session) -> Result<Json<Value>, Refusal> {
+    let cart = Cart::of(&session)?;
+    Ok(Json(json!({ "cart": cart, "server": content.name })))
+}
+
+async fn put_in_cart(
+    State(content): Shared,
+    session: Session,
+    Body(line): Body<Line>,
+) -> Result<Json<Value>, Refusal> {
+    let cart = Cart::of(&session)?.put(line, &session)?;
+    Ok(Json(json!({ "cart": cart, "server": content.name })))
 }
 
 /// An order for content (A6). It does two things, so two actions stand in the session (A9),
@@ -142,10 +158,11 @@ async fn channel(State(content): Shared, session: Session) -> Result<Json<Value>
     let mut scheduled = content.channel.scheduled();
     // What other servers did is known of this visit; of others only what this server did.
     let history = session.history();
-    for choice in visit::votes_elsewhere(&history, &content.name) {
+    let history = history.actions();
+    for choice in visit::votes_elsewhere(history, &content.name) {
         *votes.entry(choice).or_default() += 1;
     }
-    scheduled.extend(visit::scheduled_elsewhere(&history, &content.name));
+    scheduled.extend(visit::scheduled_elsewhere(history, &content.name));
     Ok(Json(json!({
         "now": scheduled.first(),
         "schedule": scheduled,
@@ -156,7 +173,7 @@ async fn channel(State(content): Shared, session: Session) -> Result<Json<Value>
 }
 
 async fn nothing_here() -> Refusal {
-    let message = "there is nothing here: try /, /orders, /vote, /broadcast or /channel";
+    let message = "there is nothing here: try /, /orders, /cart, /vote, /broadcast or /channel";
     Refusal::new(StatusCode::NOT_FOUND, "not_found", message)
 }
 

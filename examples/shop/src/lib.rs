@@ -3,12 +3,14 @@
 //! A viewer opens a page, sees what is on, orders things, votes, and orders content to be
 //! broadcast (A6). Every content server does all of it, and a visit may meet another one at every
 //! request: what the visit did elsewhere, a server reads from its node's memory of the session
-//! (B2), so there is no database and no sticky routing. An order calls the catalogue, the stock
+//! (B2), and what it left for later, its cart, from the session's state; so there is no database and
+//! no sticky routing. An order calls the catalogue, the stock
 //! and the payment service over HTTP, so one request becomes a call tree.
 //!
 //! It is an example and a test bed: prices are invented, payment refuses by a fixed limit, and
 //! the stock is forgotten at every start.
 
+mod cart;
 mod catalogue;
 mod channel;
 mod content;

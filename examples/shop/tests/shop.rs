@@ -152,6 +152,30 @@ impl Shop {
 }
 
 #[tokio::test]
+async fn a_cart_goes_with_the_visit_to_whichever_server_takes_it() {
+    let mut shop = Shop::with_delay(Duration::from_millis(5)).await;
+    for (server, line) in [
+        (1, json!({ "item": "kettle", "quantity": 1 })),
+        (2, json!({ "item": "jersey", "quantity": 3 })),
+        (3, json!({ "item": "kettle", "quantity": 2 })),
+        (1, json!({ "item": "jersey", "quantity": 0 })),
+    ] {
+        let (status, said) = shop.ask(server, "POST", "/cart", &line.to_string()).await;
+        assert_eq!(status, 200, "{said}");
+    }
+    let (_, said) = shop.ask(2, "GET", "/cart", "").await;
+    assert_eq!(said["cart"], json!({ "kettle": 2 }));
+    for (line, status) in [
+        (json!({ "item": "kettle", "quantity": 101 }), 400),
+        (json!({ "item": "../x", "quantity": 1 }), 404),
+        (json!({ "item": "kettle" }), 400),
+    ] {
+        let (answered, said) = shop.ask(1, "POST", "/cart", &line.to_string()).await;
+        assert_eq!(answered, status, "{said}");
+    }
+}
+
+#[tokio::test]
 async fn an_order_placed_on_one_server_is_listed_by_every_other_at_once() {
     let mut shop = Shop::with_delay(Duration::from_millis(5)).await;
     let mut ids = Vec::new();

@@ -119,7 +119,7 @@ impl Fleet {
     }
 
     /// Starts a killed content server again, where it was.
-    fn restart(&mut self, number: usize) {
+    pub(crate) fn restart(&mut self, number: usize) {
         let listen = self.contents[number - 1].address("content").to_owned();
         let urls = std::fs::read_to_string(self.folder.path().join("urls")).expect("readable");
         let urls: Vec<String> = urls.lines().map(str::to_owned).collect();

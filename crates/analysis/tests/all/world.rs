@@ -342,12 +342,14 @@ fn entry(made: &Made, call: &Truth, direction: Direction) -> Entry {
         request: Data::default(),
         response: Data::default(),
         attributes: Vec::new(),
+        state: Vec::new(),
     };
     let effect = Effect {
         after_ns: 0,
         status,
         outcome: call.outcome,
         attributes: Vec::new(),
+        state: Vec::new(),
     };
     Entry {
         position: position(call.service, 0),

@@ -64,6 +64,7 @@ fn entry(server: &str, sequence: u64, direction: Direction, stack: &[u8], peer: 
             request: Data::default(),
             response: Data::default(),
             attributes: Vec::new(),
+            state: Vec::new(),
         }),
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod diagnosis;
 pub(crate) mod listing;
 pub(crate) mod monitors;
 pub(crate) mod paths;
+pub(crate) mod plan;
 pub(crate) mod timeline;
 pub(crate) mod tree;
 

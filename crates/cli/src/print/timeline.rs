@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use super::{BAD, CARE, DIM, GOOD, NAME, Table, member, nanoseconds, styled};
 
+/// The longest value of state that is shown in a line.
+const VALUE_BYTES_MAX: usize = 60;
+
 /// Renders the JSON of a timeline (design section 11).
 pub(crate) fn render(timeline: &Value) -> String {
     let empty = Vec::new();
@@ -57,7 +60,7 @@ pub(crate) fn table(entries: &[Value]) -> String {
             "error" => BAD,
             _ => CARE,
         };
-        let mut notes = Vec::new();
+        let mut notes = written(&entry["state"]);
         for (key, word) in [
             ("concurrent_with", "concurrent with"),
             ("unproven_with", "unproven against"),
@@ -88,11 +91,49 @@ pub(crate) fn table(entries: &[Value]) -> String {
     table.render()
 }
 
+/// What an action wrote of its session's state.
+fn written(state: &Value) -> Vec<String> {
+    let writes = state.as_array().map_or(&[][..], Vec::as_slice);
+    let note = |write: &Value| {
+        let name = member(write, "name");
+        match (&write["bytes"], &write["value"]) {
+            (Value::Null, _) => format!("clears {name}"),
+            (bytes, Value::Null) => format!("sets {name} ({bytes} bytes)"),
+            (bytes, value) => {
+                let value = value.to_string();
+                if value.len() > VALUE_BYTES_MAX {
+                    return format!("sets {name} ({bytes} bytes)");
+                }
+                format!("sets {name} to {value}")
+            }
+        }
+    };
+    writes.iter().map(note).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_was_written_of_the_state_is_shown_as_far_as_it_is_kept() {
+        let long = "x".repeat(80);
+        let state = json!([
+            {"name":"cart","bytes":12,"value":{"kettle":2}},
+            {"name":"address","bytes":40,"value":null},
+            {"name":"form","bytes":82,"value":long},
+            {"name":"hint","bytes":null,"value":null}]);
+        let shown = [
+            "sets cart to {\"kettle\":2}",
+            "sets address (40 bytes)",
+            "sets form (82 bytes)",
+            "clears hint",
+        ];
+        assert_eq!(written(&state), shown);
+        assert!(written(&Value::Null).is_empty());
+    }
 
     #[test]
     fn concurrent_actions_are_named_by_counter_and_server() {

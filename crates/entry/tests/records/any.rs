@@ -5,8 +5,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use selvedge_entry::{
-    Call, Closing, Data, Direction, Effect, Fields, Follow, Link, Opening, Outcome, Record, Text,
-    Timestamp,
+    Call, Closing, Data, Direction, Effect, Fields, Follow, Link, Opening, Outcome, Record,
+    StateWrite, Text, Timestamp,
 };
 use selvedge_identity::{
     ClientId, Epoch, Interaction, Origin, Position, RequestIdentifier, ServerName, SessionId,
@@ -134,13 +134,30 @@ pub(crate) fn opening() -> impl Strategy<Value = Opening> {
         )
 }
 
+fn states() -> impl Strategy<Value = Vec<StateWrite>> {
+    let value = option::of(vec(any::<u8>(), 0..40));
+    let rest = (text(), value, vec(position(), 0..3), any::<bool>());
+    let write = (1..u128::MAX, any::<u64>(), rest).prop_map(
+        |(session, counter, (name, value, replaces, hidden))| StateWrite {
+            session: SessionId::from_random(session.to_le_bytes()),
+            counter,
+            name,
+            value: value.map(Bytes::from),
+            replaces,
+            hidden,
+        },
+    );
+    vec(write, 0..3)
+}
+
 pub(crate) fn effect() -> impl Strategy<Value = Effect> {
-    (any::<(u64, u16)>(), outcome(), fields()).prop_map(
-        |((after_ns, status), outcome, attributes)| Effect {
+    (any::<(u64, u16)>(), outcome(), (fields(), states())).prop_map(
+        |((after_ns, status), outcome, (attributes, state))| Effect {
             after_ns,
             status,
             outcome,
             attributes,
+            state,
         },
     )
 }
@@ -150,7 +167,7 @@ pub(crate) fn closing() -> impl Strategy<Value = Closing> {
         any::<(u64, u16, u64, u64, u64)>(),
         outcome(),
         option::of(text()),
-        (data(), data(), fields()),
+        (data(), data(), fields(), states()),
     )
         .prop_map(
             |((duration_ns, status, work, request_bytes, response_bytes), outcome, error, rest)| {
@@ -165,6 +182,7 @@ pub(crate) fn closing() -> impl Strategy<Value = Closing> {
                     request: rest.0,
                     response: rest.1,
                     attributes: rest.2,
+                    state: rest.3,
                 }
             },
         )

@@ -27,6 +27,7 @@ fn closing(data: Data) -> Record {
             request: data,
             response: Data::default(),
             attributes: Vec::new(),
+            state: Vec::new(),
         }),
     }
 }

@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use selvedge_entry::{
-    Call, Closing, Data, Direction, Effect, Follow, Link, Opening, Outcome, Record, Timestamp,
+    Call, Closing, Data, Direction, Effect, Follow, Link, Opening, Outcome, Record, StateWrite,
+    Timestamp,
 };
 use selvedge_identity::{
     ClientId, Epoch, Interaction, Origin, Position, RequestIdentifier, ServerName, SessionId,
@@ -27,6 +28,15 @@ fn the_first_format_is_read_and_written_byte_for_byte() {
         let bytes = Bytes::from(unhex(text));
         assert_eq!(Record::decode(&bytes), Ok(record), "{name}");
     }
+}
+
+#[test]
+fn state_is_read_and_written_byte_for_byte() {
+    let text = include_str!("fixtures/state.hex");
+    let mut bytes = Vec::new();
+    state().encode(&mut bytes);
+    assert_eq!(hex(&bytes), text);
+    assert_eq!(Record::decode(&Bytes::from(unhex(text))), Ok(state()));
 }
 
 /// The opening, effect and closing of one order, with every field; a short entry; a broadcast.
@@ -67,6 +77,7 @@ pub(crate) fn records() -> [Record; 5] {
                 status: 201,
                 outcome: Outcome::Ok,
                 attributes: vec![("order".into(), "17".into())],
+                state: Vec::new(),
             },
         },
         Record::Closing {
@@ -81,15 +92,51 @@ pub(crate) fn records() -> [Record; 5] {
     ]
 }
 
-fn opening() -> Opening {
-    let position = |server: &str, sequence| Position {
+/// An effect with what version 0.2 can say: three writes of state.
+pub(crate) fn state() -> Record {
+    let write = |name: &str, value: Option<&'static [u8]>| StateWrite {
+        session: SessionId::from_random([0x11; 16]),
+        counter: 9,
+        name: name.into(),
+        value: value.map(Bytes::from_static),
+        replaces: Vec::new(),
+        hidden: false,
+    };
+    let replaced = position("content-1", 302);
+    Record::Effect {
+        opening: 300,
+        effect: Effect {
+            after_ns: 1_500_000,
+            status: 201,
+            outcome: Outcome::Ok,
+            attributes: Vec::new(),
+            state: vec![
+                StateWrite {
+                    replaces: vec![replaced],
+                    ..write("cart", Some(br#"{"kettle":2}"#))
+                },
+                StateWrite {
+                    hidden: true,
+                    ..write("address", Some(b"\"here\""))
+                },
+                write("hint", None),
+            ],
+        },
+    }
+}
+
+fn position(server: &str, sequence: u64) -> Position {
+    Position {
         server: ServerName::new(server).unwrap(),
         epoch: Epoch {
             counter: 3,
             random: 0x9f8e_7d6c_5b4a_3f2e,
         },
         sequence,
-    };
+    }
+}
+
+fn opening() -> Opening {
     let stack = [[1, 2, 3, 4], [5, 6, 7, 8]].map(|id| StackId::new(&id).unwrap());
     Opening {
         direction: Direction::Inbound,
@@ -158,6 +205,7 @@ fn closing() -> Closing {
             truncated: true,
         },
         attributes: vec![("tier".into(), "silver".into())],
+        state: Vec::new(),
     }
 }
 

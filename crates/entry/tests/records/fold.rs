@@ -70,6 +70,7 @@ fn model(records: &[(u64, Record)]) -> Vec<Entry> {
                 status: closing.status,
                 outcome: closing.outcome,
                 attributes: Vec::new(),
+                state: Vec::new(),
             };
             (at, effect)
         });
@@ -151,6 +152,7 @@ fn too_much_that_waits_is_dropped_oldest_first_and_counted() {
             status: 200,
             outcome: Outcome::Ok,
             attributes: Vec::new(),
+            state: Vec::new(),
         },
     };
     let epoch = Epoch {

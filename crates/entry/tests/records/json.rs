@@ -5,7 +5,7 @@ use selvedge_entry::{Data, Entry, Fold, Record};
 use selvedge_identity::{Epoch, ServerName};
 use serde_json::{Value, json};
 
-use crate::fixture::records;
+use crate::fixture::{records, state};
 
 fn fold() -> Fold {
     let epoch = Epoch {
@@ -58,7 +58,7 @@ fn what_is_not_known_is_null_or_empty() {
         assert_eq!(json[name], Value::Null, "{name}");
         assert!(json.as_object().unwrap().contains_key(name), "{name}");
     }
-    for name in ["after", "unseen", "flags", "links"] {
+    for name in ["after", "unseen", "flags", "state", "links"] {
         assert_eq!(json[name], json!([]), "{name}");
     }
     assert_eq!(json["outcome"], "unknown");
@@ -67,6 +67,21 @@ fn what_is_not_known_is_null_or_empty() {
     assert_eq!(json["request"], nothing);
     let nothing = json!({"status": null, "bytes": null, "body": null, "truncated": false});
     assert_eq!(json["response"], nothing);
+}
+
+#[test]
+fn state_is_shown_with_its_value_unless_it_is_hidden() {
+    let mut fold = fold();
+    let [opening, _, closing, _, _] = records();
+    fold.apply(300, opening);
+    fold.apply(301, state());
+    fold.apply(305, closing);
+    let shown = fold.get(300).unwrap().to_json()["state"].clone();
+    let replaced = "content-1/3-9f8e7d6c5b4a3f2e/302";
+    let cart = json!({"name": "cart", "bytes": 12, "value": {"kettle": 2}, "replaces": [replaced]});
+    let address = json!({"name": "address", "bytes": 6, "value": null, "replaces": []});
+    let hint = json!({"name": "hint", "bytes": null, "value": null, "replaces": []});
+    assert_eq!(shown, json!([cart, address, hint]));
 }
 
 #[test]

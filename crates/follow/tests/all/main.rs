@@ -40,6 +40,7 @@ fn closing() -> Box<Closing> {
         request: Data::default(),
         response: Data::default(),
         attributes: Vec::new(),
+        state: Vec::new(),
     })
 }
 
@@ -49,6 +50,7 @@ fn effect() -> Effect {
         status: 200,
         outcome: Outcome::Ok,
         attributes: Vec::new(),
+        state: Vec::new(),
     }
 }
 

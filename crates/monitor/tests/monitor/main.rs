@@ -41,6 +41,7 @@ fn closing() -> Box<Closing> {
         request: Data::default(),
         response: Data::default(),
         attributes: Vec::new(),
+        state: Vec::new(),
     })
 }
 

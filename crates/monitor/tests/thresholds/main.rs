@@ -53,6 +53,7 @@ fn entry(sequence: u64, at_ms: i64, attributes: &[(&str, &str)]) -> Entry {
             request: Data::default(),
             response: Data::default(),
             attributes: Vec::new(),
+            state: Vec::new(),
         }),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use selvedge_entry::{Direction, Fields, Opening, Outcome, Record};
+use selvedge_entry::{Direction, Fields, Opening, Outcome, Record, StateWrite};
 use selvedge_identity::{Head, Position};
 use selvedge_journal::Appended;
 
@@ -17,6 +17,7 @@ pub struct Action {
     index: Option<usize>,
     began_ns: u64,
     attributes: Fields,
+    state: Option<StateWrite>,
     end: Option<End>,
 }
 
@@ -50,6 +51,7 @@ impl Action {
             index,
             began_ns,
             attributes: Fields::new(),
+            state: None,
             end: None,
         }
     }
@@ -77,6 +79,17 @@ impl Action {
         self.attributes.push((key.into(), value.into()));
     }
 
+    /// The counter of its ordering id, if it has one.
+    pub(super) fn counter(&self) -> Option<u64> {
+        let index = self.index?;
+        Some(self.exchange.lock().actions.head(index).counter)
+    }
+
+    /// It writes this of the session's state.
+    pub(super) fn write(&mut self, write: StateWrite) {
+        self.state = Some(write);
+    }
+
     /// It did what it should.
     pub fn finish(self) {}
 
@@ -99,6 +112,7 @@ impl Drop for Action {
         if !failed {
             closing.outcome = Outcome::Ok;
         }
+        closing.state = self.state.clone().into_iter().collect();
         let record = Record::Closing {
             opening: at.sequence,
             closing,
@@ -110,6 +124,10 @@ impl Drop for Action {
             state
                 .actions
                 .finish(index, closed.map_or(at.sequence, |closed| closed.sequence));
+            if let (Some(write), Some(closed)) = (self.state.take(), closed) {
+                let (action, closed) = (node.position(at), node.position(closed));
+                state.written.add(write, action, closed);
+            }
         }
     }
 }

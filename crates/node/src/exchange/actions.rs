@@ -6,7 +6,7 @@
 //! the actions that no other follows.
 
 use selvedge_entry::Follow;
-use selvedge_identity::Head;
+use selvedge_identity::{Head, Position};
 
 /// Ordered actions that one request may have, so that no code can make the counters run away;
 /// more are recorded without an ordering id and flagged.
@@ -25,6 +25,8 @@ struct One {
     /// Bit i: it follows action i.
     ancestors: u64,
     finished: bool,
+    /// It is the request's own entry.
+    own: bool,
 }
 
 /// What an action that begins now follows.
@@ -75,14 +77,44 @@ impl Actions {
         }
     }
 
+    /// The counter of the request's own action, if it is one and no other came since.
+    pub(super) fn only_own(&self) -> Option<u64> {
+        match &*self.list {
+            [own] if own.own => Some(own.head.counter),
+            _ => None,
+        }
+    }
+
+    /// All that an action that begins now follows, directly or not, as far as this request knows.
+    pub(super) fn past(&self) -> impl Iterator<Item = &Position> {
+        let finished = self.list.iter().filter(|one| one.finished);
+        let heads = self.carried.iter().chain(finished.map(|one| &one.head));
+        heads.map(|head| &head.position)
+    }
+
+    /// Of what an action that begins now follows, what the request has not waited for: if its own
+    /// entry is an action, it has for what it carried.
+    pub(super) fn unwaited(&self) -> impl Iterator<Item = &Head> {
+        let waited = self.list.iter().any(|one| one.own);
+        let carried = self.carried.iter().filter(move |_| !waited);
+        carried.chain(self.list.iter().filter(|one| !one.own).map(|one| &one.head))
+    }
+
     /// Adds an action; returns its index.
     pub(super) fn add(&mut self, begin: &Begin, head: Head, finished: bool) -> usize {
         self.list.push(One {
             head,
             ancestors: begin.ancestors,
             finished,
+            own: false,
         });
         self.list.len() - 1
+    }
+
+    /// Adds the request's own entry, which is an action.
+    pub(super) fn add_own(&mut self, begin: &Begin, head: Head) {
+        let index = self.add(begin, head, true);
+        self.list[index].own = true;
     }
 
     pub(super) fn finish(&mut self, index: usize, effect: u64) {
@@ -124,7 +156,7 @@ impl Actions {
 
 #[cfg(test)]
 mod tests {
-    use selvedge_identity::{Epoch, Position, ServerName};
+    use selvedge_identity::{Epoch, ServerName};
 
     use super::*;
 

@@ -114,6 +114,7 @@ impl Exchange {
             request: Data::default(),
             response: Data::default(),
             attributes: Vec::new(),
+            state: Vec::new(),
         });
         let whole = |opening| Record::Whole(opening, closing);
         let (head, _) = node.append_ordered(session, known.floor.unwrap_or(0), opening, whole)?;

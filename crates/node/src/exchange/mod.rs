@@ -10,13 +10,15 @@ mod action;
 mod actions;
 mod broadcast;
 mod outbound;
+mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use selvedge_entry::{Closing, Data, Effect, Entry, Fields, Link, Opening, Outcome, Record};
+use selvedge_entry::{Closing, Data, Effect, Fields, Follow, Link, Opening, Outcome, Record};
 use selvedge_identity::carrier::{self, TraceContext, b3};
 use selvedge_identity::{ClientId, Head, Interaction, RequestIdentifier, SessionId, SessionToken};
 use selvedge_journal::Appended;
+use selvedge_session::{Timeline, timeline};
 use smallvec::SmallVec;
 
 pub use self::action::Action;
@@ -24,6 +26,11 @@ use self::actions::Actions;
 pub use self::broadcast::{BroadcastError, Sent};
 pub use self::outbound::{Outbound, OutboundHeaders};
 pub(crate) use self::outbound::{action_name, request_fields};
+use self::state::Written;
+pub use self::state::{
+    STATE_NAME_BYTES_MAX, STATE_NAMES_MAX, STATE_SESSION_BYTES_MAX, STATE_VALUE_BYTES_MAX,
+    State as SessionState, StateError, StateValue,
+};
 use crate::{Node, Wrap, Wrapped};
 
 /// An inbound request that is being handled. Clones are the same request.
@@ -122,6 +129,8 @@ struct State {
     /// Attributes added since the last record.
     attributes: Fields,
     status: u16,
+    /// What was written of the session's state.
+    written: Written,
     /// The newest record of an action that the request's code recorded.
     newest: Option<Appended>,
 }
@@ -146,7 +155,7 @@ impl Exchange {
                 let begin = actions.begin();
                 match node.append_action(session, begin.floor(), opening) {
                     Some((head, at)) => {
-                        actions.add(&begin, head, true);
+                        actions.add_own(&begin, head);
                         Stage::Opened(at)
                     }
                     None => Stage::Closed,
@@ -171,6 +180,7 @@ impl Exchange {
                     actions,
                     attributes: Fields::new(),
                     status: 0,
+                    written: Written::default(),
                     newest: None,
                 }),
                 node,
@@ -243,12 +253,30 @@ impl Exchange {
         }
     }
 
-    /// What this server's memory holds of the session, in order, this request's own entry among
-    /// it once it is durable.
+    /// What this server's memory holds of the session: its actions in order, and which of them are
+    /// concurrent; this request's own among them once it is durable. Empty where there is no
+    /// session.
     #[must_use]
-    pub fn history(&self) -> Vec<Entry> {
+    pub fn history(&self) -> Timeline {
         let session = self.inner.session;
-        session.map_or_else(Vec::new, |id| self.inner.node.memory().history(id))
+        session.map_or_else(Timeline::default, |id| {
+            timeline(id, self.inner.node.memory().history(id))
+        })
+    }
+
+    /// Waits, as a request of a gateway does before it begins (E6), until this server's memory
+    /// holds what the request follows meanwhile: for a deeper server, which begins at once, before
+    /// it reads the history or state; and after a call whose callee recorded actions. Returns
+    /// whether all of it is held.
+    pub async fn catch_up(&self) -> bool {
+        let node = &self.inner.node;
+        let others: Vec<Follow> = {
+            let state = self.inner.lock();
+            let unwaited = state.actions.unwaited();
+            let others = unwaited.filter(|head| head.position.server != *node.server());
+            others.map(Follow::from).collect()
+        };
+        node.wait_until_held(&others).await.is_empty()
     }
 
     /// Records that the request does something of its own name (A9): an action with an ordering
@@ -377,12 +405,15 @@ impl Inner {
             status,
             outcome: outcome_of(status),
             attributes: std::mem::take(&mut state.attributes),
+            state: state.written.pending(),
         };
         let record = Record::Effect {
             opening: opened.sequence,
             effect,
         };
-        self.node.append_after(opened, &record)
+        let written = self.node.append_after(opened, &record);
+        self.settle(&mut state, written);
+        written
     }
 
     fn write_closing(&self, end: End) -> Option<Appended> {
@@ -392,10 +423,11 @@ impl Inner {
         } else {
             end.status
         };
-        let closing = self
+        let mut closing = self
             .node
             .closing(end, status, self.began_ns, &mut state.attributes);
-        match std::mem::replace(&mut state.stage, Stage::Closed) {
+        closing.state = state.written.pending();
+        let written = match std::mem::replace(&mut state.stage, Stage::Closed) {
             Stage::Unwritten(opening) => self.node.append(&Record::Whole(opening, closing)),
             Stage::Opened(opened) => {
                 let record = Record::Closing {
@@ -405,7 +437,15 @@ impl Inner {
                 self.node.append_after(opened, &record)
             }
             Stage::Closed => None,
-        }
+        };
+        self.settle(&mut state, written);
+        written
+    }
+
+    /// A record of the request's own was written, with the writes of state that were pending.
+    fn settle(&self, state: &mut State, written: Option<Appended>) {
+        let at = written.map(|at| self.node.position(at));
+        state.written.settled(at.as_ref());
     }
 
     /// Waits until the session's part of what was written is acknowledged, and signs what it proves.
@@ -476,6 +516,7 @@ impl Node {
             request: end.request,
             response: end.response,
             attributes: std::mem::take(attributes),
+            state: Vec::new(),
         })
     }
 }

@@ -328,6 +328,12 @@ fn node() -> Value {
 
 fn action() -> Value {
     let link = object(&[("origin", text()), ("interaction", text())]);
+    let state = object(&[
+        ("name", text()),
+        ("bytes", maybe_number()),
+        ("value", json!({})),
+        ("replaces", several(text())),
+    ]);
     object(&[
         ("ordering", json!({"type": ["array", "null"]})),
         ("after", several(text())),
@@ -361,6 +367,7 @@ fn action() -> Value {
         ("unseen", several(text())),
         ("flags", several(text())),
         ("attributes", values()),
+        ("state", several(state)),
         ("links", several(link)),
         ("concurrent_with", several(text())),
         ("unproven_with", several(text())),

@@ -440,6 +440,7 @@ fn effect_of(after_ns: u64) -> selvedge_entry::Effect {
         status: 200,
         outcome: Outcome::Ok,
         attributes: Vec::new(),
+        state: Vec::new(),
     }
 }
 
@@ -455,5 +456,6 @@ fn closing() -> Closing {
         request: Data::default(),
         response: Data::default(),
         attributes: Vec::new(),
+        state: Vec::new(),
     }
 }

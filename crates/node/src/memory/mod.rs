@@ -1,19 +1,33 @@
 //! What a server knows of its fleet: the sessions' actions of every journal, its own included.
 //!
 //! A fold over the journals as the back-end network brings them (B2): records may come twice, and
-//! ends the same. Bounded by bytes: the oldest entries go first and are counted. For every epoch
-//! of every journal it keeps the *watermark*, the end of the contiguous run of records it has
-//! seen: a head is *held* when the watermark has passed its effect, evicted since or not, and that
-//! is what a request waits for (E6).
+//! ends the same. Bounded by bytes and by age: the oldest entries go first and are counted. For
+//! every epoch of every journal it keeps the *watermark*, the end of the contiguous run of records
+//! it has seen: a head is *held* when the watermark has passed its effect, evicted since or not,
+//! and that is what a request waits for (E6). What actions wrote of their sessions' state is kept
+//! apart from the entries that wrote it (`states`).
+//!
+//! Age counts from when this server learned of a thing, on its monotonic clock; what it finds in
+//! its journal at the start, from then.
+
+mod held;
+mod states;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use selvedge_entry::{Closing, Data, Effect, Entry, Follow, Opening, Record};
+use selvedge_entry::{Closing, Effect, Entry, Follow, Opening, Record, StateWrite, Text};
 use selvedge_identity::{ClientId, Epoch, HEADS_MAX, Position, ServerName, SessionId};
 use selvedge_journal::EpochStart;
+use selvedge_session::{Candidate, States};
 use tokio::sync::Notify;
+
+use self::held::{Held, copy_body, opening_bytes};
+use self::states::Shelves;
+use crate::{Clock, MemoryOptions};
 
 /// Actions that one look for missing heads goes through at most: what lies deeper was looked at
 /// when the actions between came in, but for a memory that has just started.
@@ -25,12 +39,26 @@ const TIPS_SEARCH_MAX: usize = 256;
 /// Ended epochs of one server that are remembered.
 const EPOCHS_MAX: usize = 64;
 
+/// Actions of a session that its state begins with: as many as it remembers.
+const BEGIN_MAX: usize = 32;
+
 /// A server's memory of the fleet.
-#[derive(Debug)]
 pub struct Memory {
     state: Mutex<State>,
     changed: Notify,
-    bytes_max: usize,
+    options: MemoryOptions,
+    clock: Arc<dyn Clock>,
+}
+
+/// What a memory holds of one name of a session's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateView {
+    /// The values that are left, the one that is shown first.
+    pub candidates: Vec<Candidate>,
+    /// Of those, the writes that an action with the heads asked for replaces.
+    pub known: Vec<Position>,
+    /// Other names of the session that have a value, and the bytes of those values.
+    pub others: (usize, usize),
 }
 
 /// Counts of what a memory holds and has let go.
@@ -44,6 +72,18 @@ pub struct MemoryCounts {
     pub bytes: usize,
     /// Entries let go because the memory was full.
     pub evicted: u64,
+    /// Entries let go because of their age.
+    pub expired: u64,
+    /// Sessions whose state is held.
+    pub states: usize,
+    /// Estimated bytes of that state.
+    pub state_bytes: usize,
+    /// Sessions whose state was let go because there was too much.
+    pub states_evicted: u64,
+    /// Sessions whose state was let go because nothing was done in them for too long.
+    pub states_expired: u64,
+    /// Writes of state let go because their session had too many.
+    pub state_writes_dropped: u64,
     /// Records that came a second time.
     pub duplicates: u64,
     /// Records that can never be had: their owner no longer has them.
@@ -55,8 +95,11 @@ pub struct MemoryCounts {
 #[derive(Debug, Default)]
 struct State {
     journals: HashMap<ServerName, JournalView>,
+    /// In order of arrival, as in `arrival`.
     sessions: HashMap<SessionId, VecDeque<Position>>,
-    arrival: VecDeque<Position>,
+    /// With the time of it.
+    arrival: VecDeque<(u64, Position)>,
+    states: Shelves,
     counts: MemoryCounts,
 }
 
@@ -86,22 +129,15 @@ struct EpochView {
     entries: HashMap<u64, Held>,
 }
 
-#[derive(Debug)]
-struct Held {
-    entry: Entry,
-    bytes: usize,
-    /// Everything that it follows was held when last looked at, so no look need go further.
-    complete: bool,
-}
-
 impl Memory {
-    /// An empty memory of at most `bytes_max` estimated bytes of entries.
+    /// An empty memory within these bounds.
     #[must_use]
-    pub fn new(bytes_max: usize) -> Self {
+    pub fn new(options: MemoryOptions, clock: Arc<dyn Clock>) -> Self {
         Self {
             state: Mutex::default(),
             changed: Notify::new(),
-            bytes_max,
+            options,
+            clock,
         }
     }
 
@@ -110,12 +146,21 @@ impl Memory {
     pub fn apply(&self, server: &ServerName, epoch: Epoch, first: u64, records: &[Bytes]) {
         {
             let mut state = self.lock();
+            let now_ns = self.clock.monotonic_ns();
+            let keeps = self.options.bytes_max > 0;
             for (sequence, payload) in (first..).zip(records) {
-                state.record(server, epoch, sequence, payload, self.bytes_max);
+                state.record(server, epoch, sequence, payload, keeps.then_some(now_ns));
             }
-            state.evict(self.bytes_max);
+            state.make_room(&self.options);
+            state.expire(&self.options, now_ns);
         }
         self.changed.notify_waiters();
+    }
+
+    /// Lets go what has become too old.
+    pub fn expire(&self) {
+        let now_ns = self.clock.monotonic_ns();
+        self.lock().expire(&self.options, now_ns);
     }
 
     /// Notes that the records from `from` to below `to` can no longer be had; `u64::MAX`: that
@@ -198,6 +243,49 @@ impl Memory {
         }
     }
 
+    /// What is left of a name of the session's state, and what of it an action replaces that
+    /// follows `heads`.
+    #[must_use]
+    pub fn state<'h>(
+        &self,
+        session: SessionId,
+        name: &str,
+        heads: impl IntoIterator<Item = &'h Position>,
+    ) -> StateView {
+        let state = self.lock();
+        let Some(states) = state.states.get(session) else {
+            return StateView::default();
+        };
+        let names = states.names();
+        let others = names.iter().filter(|other| ***other != *name);
+        let bytes = others.clone().map(|other| {
+            let values = states.candidates(other).iter();
+            let values = values.map(|one| one.value.as_ref().map_or(0, Bytes::len));
+            values.max().unwrap_or(0)
+        });
+        StateView {
+            candidates: states.candidates(name).to_vec(),
+            known: states.known(name, heads),
+            others: (others.clone().count(), bytes.sum()),
+        }
+    }
+
+    /// The names of the session's state that have values, sorted.
+    #[must_use]
+    pub fn state_names(&self, session: SessionId) -> Vec<Text> {
+        let state = self.lock();
+        state
+            .states
+            .get(session)
+            .map_or_else(Vec::new, States::names)
+    }
+
+    /// Whether the record at this position has come, be it let go since.
+    #[must_use]
+    pub fn has_seen(&self, position: &Position) -> bool {
+        arrived(&self.lock().journals, position)
+    }
+
     /// The watermark of every epoch known, for a subscription to go on from.
     #[must_use]
     pub fn watermarks(&self) -> Vec<(ServerName, Epoch, u64)> {
@@ -221,6 +309,8 @@ impl Memory {
         MemoryCounts {
             entries: state.arrival.len(),
             sessions: state.sessions.len(),
+            states: state.states.len(),
+            state_bytes: state.states.bytes(),
             ..state.counts
         }
     }
@@ -252,12 +342,7 @@ impl State {
     }
 
     fn held(&self, position: &Position) -> Option<&Held> {
-        let journal = self.journals.get(&position.server)?;
-        journal
-            .epochs
-            .get(&position.epoch)?
-            .entries
-            .get(&position.sequence)
+        held(&self.journals, position)
     }
 
     fn record(
@@ -266,7 +351,7 @@ impl State {
         epoch: Epoch,
         sequence: u64,
         payload: &Bytes,
-        bytes_max: usize,
+        now_ns: Option<u64>,
     ) {
         let view = self.view(server, epoch);
         if sequence < view.watermark {
@@ -280,11 +365,14 @@ impl State {
             self.start(server, &start);
             return;
         }
-        if bytes_max == 0 {
-            return;
-        }
+        let Some(now_ns) = now_ns else { return };
+        let at = Position {
+            server: server.clone(),
+            epoch,
+            sequence,
+        };
         match Record::decode(payload) {
-            Ok(record) => self.fold(server, epoch, sequence, record),
+            Ok(record) => self.fold(now_ns, at, record),
             Err(_) => self.counts.unreadable += 1,
         }
     }
@@ -296,117 +384,148 @@ impl State {
         }
     }
 
-    fn fold(&mut self, server: &ServerName, epoch: Epoch, sequence: u64, record: Record) {
+    fn fold(&mut self, now_ns: u64, at: Position, record: Record) {
         match record {
-            Record::Opening(opening) => self.open(server, epoch, sequence, *opening, None, None),
+            Record::Opening(opening) => {
+                self.open(now_ns, at, *opening);
+            }
             Record::Whole(opening, closing) => {
-                let effect = effect_of(&closing);
-                self.open(
-                    server,
-                    epoch,
-                    sequence,
-                    *opening,
-                    Some((sequence, effect)),
-                    Some(*closing),
-                );
+                self.open(now_ns, at.clone(), *opening);
+                self.close(now_ns, &at, at.sequence, *closing);
             }
-            Record::Effect { opening, effect } => {
-                if let Some(held) = self.view(server, epoch).entries.get_mut(&opening) {
-                    held.entry.effect = Some((sequence, effect));
-                }
-            }
-            Record::Closing {
-                opening,
-                mut closing,
-            } => {
-                copy_body(&mut closing.request);
-                copy_body(&mut closing.response);
-                let Some(held) = self.view(server, epoch).entries.get_mut(&opening) else {
-                    return;
-                };
-                let grown = closing_bytes(&closing);
-                held.bytes += grown;
-                held.entry
-                    .effect
-                    .get_or_insert_with(|| (sequence, effect_of(&closing)));
-                held.entry.closing = Some(*closing);
-                self.counts.bytes += grown;
-            }
+            Record::Effect { opening, effect } => self.effect(now_ns, &at, opening, effect),
+            Record::Closing { opening, closing } => self.close(now_ns, &at, opening, *closing),
             // Its content is for receivers; the action that sent it is an entry.
             Record::Broadcast { .. } => {}
         }
     }
 
-    fn open(
-        &mut self,
-        server: &ServerName,
-        epoch: Epoch,
-        sequence: u64,
-        mut opening: Opening,
-        effect: Option<(u64, Effect)>,
-        mut closing: Option<Closing>,
-    ) {
+    fn open(&mut self, now_ns: u64, position: Position, mut opening: Opening) {
         // Only actions of sessions: the gateway's entries and deeper calls are the repository's.
-        let (Some(session), Some(_)) = (opening.session, opening.counter) else {
+        let (Some(session), Some(counter)) = (opening.session, opening.counter) else {
             return;
         };
         copy_body(&mut opening.request);
-        if let Some(closing) = &mut closing {
-            copy_body(&mut closing.request);
-            copy_body(&mut closing.response);
-        }
-        let bytes = opening_bytes(&opening) + closing.as_ref().map_or(0, closing_bytes);
-        let position = Position {
-            server: server.clone(),
-            epoch,
-            sequence,
-        };
+        let after = opening.after.iter().map(|follow| &follow.position);
+        let states = &mut self.states;
+        states.action(now_ns, session, &position, counter, after);
+        let bytes = opening_bytes(&opening);
         let held = Held {
             entry: Entry {
                 position: position.clone(),
                 opening,
-                effect,
-                closing,
+                effect: None,
+                closing: None,
             },
             bytes,
             complete: false,
         };
-        self.view(server, epoch).entries.insert(sequence, held);
+        let view = self.view(&position.server, position.epoch);
+        view.entries.insert(position.sequence, held);
         self.sessions
             .entry(session)
             .or_default()
             .push_back(position.clone());
-        self.arrival.push_back(position);
+        self.arrival.push_back((now_ns, position));
         self.counts.bytes += bytes;
     }
 
-    fn evict(&mut self, bytes_max: usize) {
-        while self.counts.bytes > bytes_max {
-            let Some(position) = self.arrival.pop_front() else {
-                return;
-            };
-            let Some(held) = self
-                .view(&position.server, position.epoch)
-                .entries
-                .remove(&position.sequence)
-            else {
-                continue;
-            };
-            self.counts.bytes -= held.bytes;
-            self.counts.evicted += 1;
-            let Some(session) = held.entry.opening.session else {
-                continue;
-            };
-            if let Some(positions) = self.sessions.get_mut(&session) {
-                if positions.front() == Some(&position) {
-                    positions.pop_front();
-                } else {
-                    positions.retain(|other| *other != position);
+    fn effect(&mut self, now_ns: u64, at: &Position, opening: u64, effect: Effect) {
+        self.write(now_ns, at, opening, &effect.state);
+        let view = self.view(&at.server, at.epoch);
+        if let Some(held) = view.entries.get_mut(&opening) {
+            let grown = held.effect(at.sequence, effect);
+            self.counts.bytes += grown;
+        }
+    }
+
+    fn close(&mut self, now_ns: u64, at: &Position, opening: u64, closing: Closing) {
+        self.write(now_ns, at, opening, &closing.state);
+        let view = self.view(&at.server, at.epoch);
+        if let Some(held) = view.entries.get_mut(&opening) {
+            let grown = held.closing(at.sequence, closing);
+            self.counts.bytes += grown;
+        }
+    }
+
+    /// The entry that made the writes need not be held any more.
+    fn write(&mut self, now_ns: u64, at: &Position, opening: u64, writes: &[StateWrite]) {
+        let action = Position {
+            sequence: opening,
+            ..at.clone()
+        };
+        for write in writes {
+            let Self {
+                journals,
+                sessions,
+                states,
+                ..
+            } = self;
+            // Written before this memory knew that the session has state.
+            let begin = |states: &mut States| {
+                let actions = sessions.get(&write.session).into_iter().flatten();
+                for position in actions.rev().take(BEGIN_MAX) {
+                    if let Some(held) = held(journals, position) {
+                        let opening = &held.entry.opening;
+                        let after = opening.after.iter().map(|follow| &follow.position);
+                        states.action(position, opening.counter.unwrap_or(0), after);
+                    }
                 }
-                if positions.is_empty() {
-                    self.sessions.remove(&session);
-                }
+            };
+            let arrived = |position: &Position| arrived(journals, position);
+            if !states.write(now_ns, at, &action, write, begin, arrived) {
+                self.counts.state_writes_dropped += 1;
             }
+        }
+    }
+
+    fn make_room(&mut self, options: &MemoryOptions) {
+        while self.counts.bytes > options.bytes_max && self.let_go() {
+            self.counts.evicted += 1;
+        }
+        while self.states.bytes() > options.state_bytes_max && self.states.let_go(None) {
+            self.counts.states_evicted += 1;
+        }
+    }
+
+    fn expire(&mut self, options: &MemoryOptions, now_ns: u64) {
+        let Some(age) = options.age_max else { return };
+        let age_ns = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        let Some(since_ns) = now_ns.checked_sub(age_ns) else {
+            return; // younger than that itself
+        };
+        while self.arrival.front().is_some_and(|(at, _)| *at < since_ns) && self.let_go() {
+            self.counts.expired += 1;
+        }
+        while self.states.let_go(Some(since_ns)) {
+            self.counts.states_expired += 1;
+        }
+    }
+
+    /// Lets the oldest entry go; whether there was one.
+    fn let_go(&mut self) -> bool {
+        let Some((_, position)) = self.arrival.pop_front() else {
+            return false;
+        };
+        let view = self.view(&position.server, position.epoch);
+        if let Some(held) = view.entries.remove(&position.sequence) {
+            self.counts.bytes -= held.bytes;
+            let session = held.entry.opening.session;
+            self.let_go_of_session(session, &position);
+        }
+        true
+    }
+
+    /// Entries go as they came, so this one is its session's first.
+    fn let_go_of_session(&mut self, session: Option<SessionId>, position: &Position) {
+        let Some(session) = session else { return };
+        let Some(positions) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let first = positions.pop_front();
+        debug_assert_eq!(first.as_ref(), Some(position));
+        if positions.is_empty() {
+            self.sessions.remove(&session);
         }
     }
 
@@ -490,34 +609,31 @@ fn follow(entry: &Entry) -> Follow {
     }
 }
 
-/// What a closing without an effect record says of the effect.
-fn effect_of(closing: &Closing) -> Effect {
-    Effect {
-        after_ns: closing.duration_ns,
-        status: closing.status,
-        outcome: closing.outcome,
-        attributes: Vec::new(),
-    }
+fn held<'j>(
+    journals: &'j HashMap<ServerName, JournalView>,
+    position: &Position,
+) -> Option<&'j Held> {
+    let journal = journals.get(&position.server)?;
+    let view = journal.epochs.get(&position.epoch)?;
+    view.entries.get(&position.sequence)
 }
 
-/// A body is a slice of its whole batch, which it would keep in memory for as long as itself.
-fn copy_body(data: &mut Data) {
-    if let Some(body) = &mut data.body {
-        *body = Bytes::copy_from_slice(body);
-    }
-}
-
-fn opening_bytes(opening: &Opening) -> usize {
-    let fields = |fields: &selvedge_entry::Fields| -> usize {
-        fields.iter().map(|(k, v)| k.len() + v.len() + 48).sum()
+/// Whether the record has come, or can never come.
+fn arrived(journals: &HashMap<ServerName, JournalView>, position: &Position) -> bool {
+    let Some(journal) = journals.get(&position.server) else {
+        return false;
     };
-    480 + opening.after.len() * 48
-        + fields(&opening.request.fields)
-        + fields(&opening.attributes)
-        + opening.request.body.as_ref().map_or(0, Bytes::len)
+    match journal.epochs.get(&position.epoch) {
+        Some(view) => {
+            view.watermark > position.sequence
+                || view.end.is_some_and(|end| position.sequence >= end)
+        }
+        None => journal.epochs.keys().any(|known| *known > position.epoch),
+    }
 }
 
-fn closing_bytes(closing: &Closing) -> usize {
-    160 + closing.request.body.as_ref().map_or(0, Bytes::len)
-        + closing.response.body.as_ref().map_or(0, Bytes::len)
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Memory({:?})", self.counts())
+    }
 }

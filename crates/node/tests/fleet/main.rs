@@ -1,6 +1,8 @@
 //! Nodes of one fleet on an in-process hub: what a session is on several servers (A1, A2, A9, B2,
 //! E6).
 
+mod state;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +38,9 @@ impl Fleet {
     fn options(&self, name: &str) -> NodeOptions {
         let server = ServerName::new(name).expect("valid");
         let folder = self.folder.path().join(name);
-        NodeOptions::new(server, "content", folder, self.keys.clone())
+        let mut options = NodeOptions::new(server, "content", folder, self.keys.clone());
+        options.wait.longest = Duration::from_secs(60);
+        options
     }
 
     async fn start(&self, name: &str) -> Node {
@@ -76,7 +80,7 @@ fn inbound<'a>(tokens: &[&'a str]) -> Inbound<'a> {
 /// What `node` holds of the session once it holds what `token` proves.
 async fn seen(node: &Node, token: &str) -> Vec<Entry> {
     let exchange = node.take(inbound(&[token])).await;
-    let mut history = exchange.history();
+    let mut history = exchange.history().into_actions();
     history.retain(|entry| entry.effect.is_some());
     history
 }
@@ -132,7 +136,11 @@ async fn an_order_placed_on_one_server_is_seen_by_the_next_request_on_any_other(
     let (a, b) = (fleet.start("a").await, fleet.start("b").await);
     let token = visit(&a, &[&fleet.fresh_token()]).await;
     let exchange = b.take(inbound(&[&token])).await;
-    assert_eq!(exchange.history().len(), 1, "it waited for the bus");
+    assert_eq!(
+        exchange.history().actions().len(),
+        1,
+        "it waited for the bus"
+    );
     assert_eq!(b.metrics().counts().waits_in_time, 1);
 }
 
@@ -164,7 +172,7 @@ async fn nobody_waits_for_a_server_that_left() {
     let token = visit(&a, &[&fleet.fresh_token()]).await;
     a.stop().await;
     let exchange = b.take(inbound(&[&token])).await;
-    assert!(exchange.history().is_empty());
+    assert!(exchange.history().actions().is_empty());
 }
 
 #[tokio::test]
