@@ -13,8 +13,12 @@ nobody can tell its place: such a piece's `depth` is null, and its top is the lo
 
 Clocks. Every host has one. A call is received after it was sent, answered before the answer arrived
 (messages have none, nor calls that took longer than their caller waited), and made after its caller
-was called: each such pair bounds the difference of two clocks. The shortest paths over all bounds give an interval for each clock against the root's; its
-middle is taken. Clocks that contradict each other (`"clocks": "contradictory"`) have no middle.
+was called: each such pair bounds the difference of two clocks. The shortest paths over all bounds
+give an interval for each clock against the root's. Where no bound says that two clocks differ, all
+are right. Else those whose interval holds 0 are right, if they can be so together; of each other one
+the middle of what that leaves is wanted, and the greatest offsets that keep all bounds and are
+nowhere above what is wanted are taken. Clocks may contradict each other
+(`"clocks": "contradictory"`).
 
 Critical path. Backwards from the root's end: the call that ended last before this moment is on the
 path from its start on, then the call that ended last before that, and so on; inside each call the
@@ -25,10 +29,11 @@ logged may overlap the next by a twentieth of the shorter and still precede it.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterable, Iterator, List, Optional, Tuple
 
 MAKES = ("CLIENT", "PRODUCER")
 RECEIVES = ("SERVER", "CONSUMER")
@@ -348,44 +353,49 @@ def offsets(trace: Trace) -> Optional[Dict[str, int]]:
     root = next(call for call in trace.calls if call.caller is None and call.rooted)
     reference = next(span.host for span in [*root.received, root.sent] if span)
 
-    def shortest(edges: List[Tuple[str, str, int]]) -> Optional[Dict[str, Optional[int]]]:
-        far: Dict[str, Optional[int]] = {host: None for host in hosts}
-        far[reference] = 0
+    edges = [(a, b, weight) for (a, b), weight in bounds.items()]
+
+    def greatest(at_most: Dict[str, int], edges: List[Tuple[str, str, int]]) -> Dict[str, int]:
+        """The greatest offsets nowhere above these that keep the bounds."""
+        found = dict(at_most)
         for _ in range(len(hosts) + 1):
             changed = False
             for a, b, weight in edges:
-                if far[a] is not None and (far[b] is None or far[a] + weight < far[b]):
-                    far[b], changed = far[a] + weight, True
+                if a in found and (b not in found or found[a] + weight < found[b]):
+                    found[b], changed = found[a] + weight, True
             if not changed:
-                return far
+                return found
+        raise Contradiction
+
+    def within(known: Iterable[str]) -> Dict[str, Tuple[float, float]]:
+        """What each host's offset lies within, if that of these is 0."""
+        zeros = dict.fromkeys(known, 0)
+        most = greatest(zeros, edges)
+        least = greatest(zeros, [(b, a, weight) for a, b, weight in edges])
+        return {h: (-least.get(h, math.inf), most.get(h, math.inf)) for h in hosts}
+
+    def wanted(least: float, most: float) -> int:
+        if least <= 0 <= most:
+            return 0
+        if math.isinf(least) or math.isinf(most):
+            return int(most if most < 0 else least)
+        return int(least) + (int(most) - int(least)) // 2
+
+    try:
+        intervals = within([reference])
+        if all(weight >= 0 for _, _, weight in edges):
+            return dict.fromkeys(hosts, 0)
+        right = [host for host in hosts if wanted(*intervals[host]) == 0]
+        narrowed = within(right)
+        if all(narrowed[host] == (0, 0) for host in right):
+            intervals = narrowed
+        return greatest({host: wanted(*intervals[host]) for host in hosts}, edges)
+    except Contradiction:
         return None
 
-    edges = [(a, b, weight) for (a, b), weight in bounds.items()]
-    high = shortest(edges)
-    low = shortest([(b, a, weight) for a, b, weight in edges])
-    if high is None or low is None:
-        return None
-    found: Dict[str, int] = {}
-    sure = set()
-    for host in hosts:
-        most, least = high[host], None if low[host] is None else -low[host]
-        if most is not None and least is not None:
-            found[host] = least + (most - least) // 2
-            sure.add(host)
-        else:
-            # Bounded from one side only: as little as keeps it.
-            found[host] = min(0, most) if most is not None else max(0, least or 0)
-    # These are moved until they also keep their bounds with each other.
-    for _ in hosts:
-        for (a, b), weight in bounds.items():
-            over = found[b] - found[a] - weight
-            if over > 0 and b not in sure:
-                found[b] -= over
-            elif over > 0 and a not in sure:
-                found[a] += over
-    if any(found[b] - found[a] > weight for (a, b), weight in bounds.items()):
-        return None
-    return found
+
+class Contradiction(Exception):
+    """Clocks that no offsets make agree."""
 
 
 # Critical path

@@ -13,3 +13,11 @@ pub use program::{binary, example, run, selvedge};
 pub use python::{python, root};
 pub use query::Query;
 pub use server::{Server, Up};
+
+/// Whether a cookie of this name holds a session's token (`docs/formats/cookies.md`).
+#[must_use]
+pub fn is_session_cookie(name: &str) -> bool {
+    let of_base64 = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    name.strip_prefix("sv")
+        .is_some_and(|rest| rest.len() == 6 && rest.chars().all(of_base64))
+}

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use reqwest::header::{COOKIE, SET_COOKIE};
+use selvedge_system_tests::is_session_cookie;
 
 /// How a client carries its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +90,7 @@ impl Held {
         let cookie = self
             .cookies
             .iter()
-            .find_map(|(name, value)| name.strip_prefix("sv")?.parse::<u8>().ok().map(|_| value));
+            .find_map(|(name, value)| is_session_cookie(name).then_some(value));
         let token = self.tokens.first().or(cookie).expect("a session");
         token.split('.').next().expect("a session").to_owned()
     }

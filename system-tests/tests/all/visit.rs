@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use selvedge_system_tests::{Up, run, selvedge};
+use selvedge_system_tests::{Up, is_session_cookie, run, selvedge};
 use serde_json::Value;
 
 const REQUESTS: usize = 200;
@@ -33,9 +33,7 @@ fn browse(up: &Up, jar: &std::path::Path) -> String {
     let token = cookies
         .lines()
         .filter_map(|line| line.split('\t').skip(5).collect::<Vec<_>>().try_into().ok())
-        .find_map(|[name, value]: [&str; 2]| {
-            name.strip_prefix("sv")?.parse::<u8>().ok().map(|_| value)
-        })
+        .find_map(|[name, value]: [&str; 2]| is_session_cookie(name).then_some(value))
         .expect("a session cookie");
     token.split('.').next().expect("a session").to_owned()
 }
