@@ -14,9 +14,9 @@
 //!   entries of nodes when the tree is made.
 //! - Observations, entries and groups lie in pieces that never move: one by one and in pieces no
 //!   longer cost a copy of everything at each doubling.
-//! - What is left of a large tree: fetching each observation once (five lines, in no order that
-//!   the hardware sees), its group, and fresh pages. Two rows below say what the first and the
-//!   last cost alone; a shuffled million cannot be built faster than both take.
+//! - Two rows below say what fetching each observation once and clearing fresh pages cost alone:
+//!   each some 30 M entries/s. So a shuffled million (2 M/s) is not at the memory's limit; what
+//!   takes the rest is not found yet.
 //! - One by one, an entry's two misses (an index's slot, then the group in it) wait for each
 //!   other; only its own and its caller's overlap.
 
