@@ -1,10 +1,10 @@
 //! Which pairs only look concurrent because a head was lost.
 //!
 //! A client that loses no head (a program that holds its tokens) makes a graph in which
-//! "reachable" is exactly "received before sent". A browser has sixteen cookie slots, and an
-//! answer can overwrite one before any request carried it. That head is lost: what the client
-//! sends later follows the lost action in truth, and nothing in the graph says so. Such a pair
-//! must not be called concurrent.
+//! "reachable" is exactly "received before sent". A browser holds them in cookies, and where it
+//! has very many an answer can overwrite one (`docs/formats/cookies.md`). That head is lost: what
+//! the client sends later follows the lost action in truth, and nothing in the graph says so. Such
+//! a pair must not be called concurrent.
 //!
 //! In the words of the design: a head is lost when nothing follows it while an action not before
 //! it is followed by one that is not after it. Made exact, and held to the pairs that it can
