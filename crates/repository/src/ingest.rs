@@ -7,19 +7,20 @@
 //! go on, and the owners' journals still hold the rest.
 //!
 //! While the disk refuses, the batch in hand is tried again and the bus holds the rest back;
-//! nothing is skipped.
+//! nothing is skipped. A sync that it refuses is tried again, too.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use selvedge_bus::{Event, Subscription, Terms};
 use selvedge_identity::ServerName;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::store::{Store, StoreError};
 
@@ -111,12 +112,12 @@ impl Ingest {
             store,
             state,
             stopped,
-            runtime: Handle::current(),
             sync_at: None,
         };
+        let runtime = Handle::current();
         let thread = std::thread::Builder::new()
             .name("repository".to_owned())
-            .spawn(move || filler.run(subscription))?;
+            .spawn(move || runtime.block_on(filler.run(subscription)))?;
         Ok(Self {
             stop,
             thread: Some(thread),
@@ -138,11 +139,11 @@ impl Drop for Ingest {
     }
 }
 
+/// Does its work where it is polled: the disk is waited for there, so nothing else may need to be.
 struct Filler {
     store: Arc<Store>,
     state: Arc<IngestState>,
     stopped: watch::Receiver<bool>,
-    runtime: Handle,
     /// When what was taken is to be made durable.
     sync_at: Option<Instant>,
 }
@@ -154,11 +155,11 @@ enum Next {
 }
 
 impl Filler {
-    fn run(mut self, mut subscription: Subscription) {
+    async fn run(mut self, mut subscription: Subscription) {
         loop {
-            match self.next(&mut subscription) {
+            match self.next(&mut subscription).await {
                 Next::Event(event) => {
-                    if !self.take(&event) {
+                    if !self.take(&event).await {
                         break;
                     }
                     self.sync_at
@@ -175,27 +176,24 @@ impl Filler {
         self.state.following.store(false, Ordering::Relaxed);
     }
 
-    fn next(&mut self, subscription: &mut Subscription) -> Next {
+    async fn next(&mut self, subscription: &mut Subscription) -> Next {
         let due = self.sync_at;
-        let stopped = &mut self.stopped;
-        self.runtime.block_on(async {
-            let due = async {
-                match due {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                _ = stopped.wait_for(|stop| *stop) => Next::Stop,
-                event = subscription.next() => event.map_or(Next::Stop, Next::Event),
-                () = due => Next::SyncDue,
+        let due = async {
+            match due {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
             }
-        })
+        };
+        tokio::select! {
+            biased;
+            _ = self.stopped.wait_for(|stop| *stop) => Next::Stop,
+            event = subscription.next() => event.map_or(Next::Stop, Next::Event),
+            () = due => Next::SyncDue,
+        }
     }
 
     /// Takes an event, however often the disk refuses; false when told to stop.
-    fn take(&mut self, event: &Event) -> bool {
+    async fn take(&mut self, event: &Event) -> bool {
         loop {
             match self.try_take(event) {
                 Ok(()) => return true,
@@ -205,13 +203,8 @@ impl Filler {
                 }
                 Err(error) => self.state.report(Err(&error)),
             }
-            let stopped = &mut self.stopped;
-            let stop = self.runtime.block_on(async {
-                tokio::time::timeout(RETRY_AFTER, stopped.wait_for(|stop| *stop))
-                    .await
-                    .is_ok()
-            });
-            if stop {
+            let stopped = self.stopped.wait_for(|stop| *stop);
+            if tokio::time::timeout(RETRY_AFTER, stopped).await.is_ok() {
                 return false;
             }
         }
@@ -248,9 +241,19 @@ impl Filler {
     }
 
     fn sync(&mut self) {
-        self.sync_at = None;
-        if let Err(error) = self.store.sync() {
-            self.state.report(Err(&error));
+        match self.store.sync() {
+            Ok(()) => {
+                self.sync_at = None;
+                self.state.report(Ok(()));
+            }
+            Err(error) => {
+                // Nothing else may come for hours.
+                self.sync_at = Some(Instant::now() + RETRY_AFTER);
+                self.state.report(Err(&error));
+            }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

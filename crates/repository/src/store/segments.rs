@@ -8,10 +8,11 @@
 //! much is fetched again after a crash of the host; it does not decide what is kept. Spans come
 //! once: who sent them is answered after the sync.
 //!
-//! A failed sync leaves a part of its file in doubt for good: it still reads back, and no later
-//! sync brings it to the disk. The next file begins by saying which part that is, and a span that
-//! lies there is written again when it comes again. What a process reads back of the newest file
-//! when it starts may be of that kind, too, so it is written once more.
+//! A failed sync leaves a part of its file in doubt: it still reads back, and no later sync brings
+//! it to the disk unless it is written again. So the next sync writes it again, if nothing was
+//! taken meanwhile; else the next file begins by saying which part is in doubt for good, and a span
+//! that lies there is written again when it comes again. What a process reads back of the newest
+//! file when it starts may be of that kind, too, so it is written once more.
 //!
 //! Limits: segments are never removed (retention comes with the block engine); file handles stay
 //! open, one a segment.
@@ -110,7 +111,7 @@ pub(crate) struct Writer {
     segment_bytes: u64,
     /// Parts of files that are not known to be durable.
     doubts: Vec<(u32, Range<u64>)>,
-    /// A sync of the current file failed: it gets no more.
+    /// The last sync of the current file failed: it gets no more until one goes well.
     failed: bool,
     /// Keeps other processes out for as long as it lives.
     _lock: Box<dyn Lock>,
@@ -118,9 +119,30 @@ pub(crate) struct Writer {
 
 /// A sync that was begun: the file, and how far it will be durable.
 pub(crate) struct Syncing {
-    pub(crate) file: Arc<dyn File>,
+    file: Arc<dyn File>,
     number: u32,
     end: u64,
+    /// A sync failed before: what lies from here on is to be written again.
+    again_from: Option<u64>,
+}
+
+impl Syncing {
+    /// Waits for the disk.
+    pub(crate) fn run(&self) -> io::Result<()> {
+        match self.again_from {
+            None => self.file.sync_data(),
+            Some(from) => {
+                // Never bytes that were not written: of a failed write the disk may give back
+                // what was there before.
+                let length = usize::try_from(self.end - from).map_err(io::Error::other)?;
+                if !is_sound(&read_exact(&*self.file, from, length)?, from) {
+                    let lost = "what a failed sync left no longer reads back";
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, lost));
+                }
+                rewrite(&*self.file, from, self.end)
+            }
+        }
+    }
 }
 
 impl Writer {
@@ -199,14 +221,15 @@ impl Writer {
         };
         // The file may not have come to say what is in doubt of the one before.
         if let Some((file, number, length)) = before.filter(|_| end <= MAGIC.len() as u64) {
-            rewrite(&*file, length).map_err(failed(&segment_path(dir, number), "sync"))?;
+            rewrite(&*file, 0, length).map_err(failed(&segment_path(dir, number), "sync"))?;
         }
         if fresh {
             writer
                 .write_magic()
                 .map_err(failed(&segment_path(dir, number), "write"))?;
         } else {
-            rewrite(&*writer.current, end).map_err(failed(&segment_path(dir, number), "sync"))?;
+            rewrite(&*writer.current, 0, end)
+                .map_err(failed(&segment_path(dir, number), "sync"))?;
         }
         Ok((writer, files))
     }
@@ -230,23 +253,30 @@ impl Writer {
         Ok(at)
     }
 
-    /// Begins to make durable all that was written: sync its file, without holding the writer, and
-    /// hand the result to [`Writer::end_sync`]. `None` if there is nothing to do. One at a time,
-    /// and none while the writer rolls.
+    /// Begins to make durable all that was written: run it without holding the writer, and hand
+    /// the result to [`Writer::end_sync`]. `None` if there is nothing to do. One at a time, and
+    /// none while the writer rolls.
     pub(crate) fn begin_sync(&self) -> Option<Syncing> {
         self.unsynced().then(|| Syncing {
             file: Arc::clone(&self.current),
             number: self.number,
             end: self.end,
+            again_from: self.failed.then_some(self.synced),
         })
     }
 
     /// Takes what a sync said. After an error the next frame begins a new file.
     pub(crate) fn end_sync(&mut self, syncing: &Syncing, result: io::Result<()>) -> io::Result<()> {
         if let Err(error) = result {
-            self.doubts.push((syncing.number, self.synced..self.end));
-            self.failed = true;
+            if !std::mem::replace(&mut self.failed, true) {
+                self.doubts.push((syncing.number, self.synced..self.end));
+            }
             return Err(error);
+        }
+        if std::mem::replace(&mut self.failed, false) {
+            let from = self.synced;
+            self.doubts
+                .retain(|(number, part)| *number != syncing.number || part.start < from);
         }
         self.synced = syncing.end;
         Ok(())
@@ -254,8 +284,9 @@ impl Writer {
 
     /// Begins the next file. The one before is durable or in doubt.
     pub(crate) fn roll(&mut self) -> io::Result<()> {
-        if let Some(syncing) = self.begin_sync() {
-            let result = syncing.file.sync_data();
+        // What is in doubt stays so: what comes now is not to wait for it.
+        if let Some(syncing) = self.begin_sync().filter(|_| !self.failed) {
+            let result = syncing.run();
             self.end_sync(&syncing, result)?;
         }
         let mut start = MAGIC.to_vec();
@@ -291,9 +322,9 @@ impl Writer {
         }
     }
 
-    /// Whether something written is not durable yet and may become so.
+    /// Whether something written to the current file is not durable yet.
     pub(crate) fn unsynced(&self) -> bool {
-        self.end > self.synced && !self.failed
+        self.end > self.synced
     }
 
     fn doubts_of(&self, segment: u32) -> impl Iterator<Item = &Range<u64>> {
@@ -335,10 +366,26 @@ fn replay_segment(
     Ok(at as u64)
 }
 
-/// Makes durable what reads back: a sync alone does not, if an earlier one failed.
-fn rewrite(file: &dyn File, end: u64) -> io::Result<()> {
+/// Whether these bytes of a file, which begin at `from`, are whole frames and nothing else.
+fn is_sound(bytes: &Bytes, from: u64) -> bool {
+    let mut rest = bytes.clone();
+    if from == 0 {
+        if !rest.starts_with(MAGIC) {
+            return false;
+        }
+        rest = rest.slice(MAGIC.len()..);
+    }
+    while let Some((_, taken)) = frame::decode(&rest) {
+        rest = rest.slice(taken..);
+    }
+    rest.is_empty()
+}
+
+/// Makes durable what reads back from `from` up to `end`: a sync alone does not, if an earlier one
+/// failed.
+fn rewrite(file: &dyn File, from: u64, end: u64) -> io::Result<()> {
     const STEP: u64 = 1 << 20;
-    let mut at = 0;
+    let mut at = from;
     while at < end {
         let length = STEP.min(end - at);
         file.write_at(at, &read_exact(file, at, length as usize)?)?;

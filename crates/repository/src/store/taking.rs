@@ -125,7 +125,8 @@ impl Store {
     ///
     /// # Errors
     /// When the disk refuses. What was written since the last sync may be gone after a crash of
-    /// the host; [`Store::positions`] of the next start tell what to fetch again.
+    /// the host; [`Store::positions`] of the next start tell what to fetch again. Called again it
+    /// writes that again, if nothing was taken meanwhile.
     pub fn sync(&self) -> Result<(), StoreError> {
         let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         self.sync_once()
@@ -269,7 +270,7 @@ impl Store {
         let Some(syncing) = self.writer().begin_sync() else {
             return Ok(());
         };
-        let result = syncing.file.sync_data();
+        let result = syncing.run();
         let mut writer = self.writer();
         let ended = writer.end_sync(&syncing, result);
         ended.map_err(|error| writer.failed(error))
