@@ -21,8 +21,13 @@
 //! - Base64 by a table for each place in a group, both ways, and three ids of four bytes at a time,
 //!   for then no bits are left over: 55 to read sixteen characters, 65 to write them.
 //!
-//! Of the hop by Trace Context `traceparent` is 160 to read, `sv` 540 (140 for its check), advancing
-//! 185, both to write 580 (140 for the check), the rules of continuation 190. `lto = "fat"` gains 5
+//! - A stack has all its places filled from the start, so that ids are put there without asking for
+//!   room; and what is checked begins at a multiple of eight (90).
+//!
+//! Of the hop by Trace Context `traceparent` is 160 to read, `sv` 480 (140 for its check), advancing
+//! 120, both to write 560 (140 for the check), the rules of continuation 190. Of a check's 140 some
+//! 100 are the library's preparations, which it makes for any length. Newer instructions
+//! (`target-cpu` v2, v3) save 2 to 4 % of all. `lto = "fat"` gains 5
 //! to 20 ns where identifiers are moved and nothing in place, so the release profile stays without
 //! it.
 //!

@@ -21,6 +21,12 @@ pub struct StackId {
 }
 
 impl StackId {
+    /// One to be overwritten.
+    pub(crate) const PLACEHOLDER: Self = Self {
+        bytes: [0; 8],
+        width: 1,
+    };
+
     /// The first `bytes.len()` bytes of an id.
     ///
     /// Returns `None` unless there are 1 to 8 of them.

@@ -78,7 +78,7 @@ impl RequestIdentifier {
     #[must_use]
     pub fn root(origin: Origin, own: Interaction, shape: Shape) -> Self {
         let mut stack = Stack::new();
-        stack.push(StackId::of(own, shape.width));
+        let _ = stack.push(StackId::of(own, shape.width));
         Self {
             origin,
             depth: 0,
@@ -95,7 +95,7 @@ impl RequestIdentifier {
             origin,
             depth: 0,
             k: k.clamp(1, STACK_MAX as u8),
-            stack: Stack::new_const(),
+            stack: Stack::new(),
         }
     }
 
@@ -116,11 +116,14 @@ impl RequestIdentifier {
             && stack.len() <= usize::from(k)
             && usize::from(k) <= STACK_MAX
             && depth <= DEPTH_MAX;
-        valid.then(|| Self {
+        if !valid {
+            return None;
+        }
+        Some(Self {
             origin,
             depth,
             k,
-            stack: stack.iter().copied().collect(),
+            stack: Stack::of(stack)?,
         })
     }
 
@@ -146,12 +149,9 @@ impl RequestIdentifier {
         next.unfill(self.origin, shape.k);
         let deeper = self.depth.saturating_add(shape.depth_increment);
         next.depth = deeper.min(DEPTH_MAX);
-        let kept = self.stack.len().min(usize::from(next.k) - 1);
-        for id in &self.stack[self.stack.len() - kept..] {
-            // It fits. (What panics where it does not, as `extend` does, costs more to prepare for.)
-            let _ = next.stack.try_push(id.cut(shape.width));
-        }
-        let _ = next.stack.try_push(StackId::of(own, shape.width));
+        let kept = usize::from(next.k) - 1;
+        next.stack
+            .advance(&self.stack, kept, own.into(), shape.width);
     }
 
     /// The same at another depth, at most [`DEPTH_MAX`]: for depths that are no numbers of calls

@@ -5,13 +5,89 @@
 //! and are read in another cost more than all the rest. And three at a time where they have four
 //! bytes, for then no bits are left over.
 
-use arrayvec::ArrayVec;
+use std::fmt;
+use std::ops::Deref;
 
 use crate::wire::{HeaderText, base64};
 use crate::{STACK_MAX, StackId};
 
-/// A request stack.
-pub(crate) type Stack = ArrayVec<StackId, STACK_MAX>;
+/// A request stack: at most [`STACK_MAX`] ids. All places hold an id, so that they are filled
+/// without a test for each.
+#[derive(Clone)]
+pub(crate) struct Stack {
+    ids: [StackId; STACK_MAX],
+    length: u8,
+}
+
+impl Stack {
+    /// An empty one.
+    #[inline]
+    pub(crate) const fn new() -> Self {
+        Self {
+            ids: [StackId::PLACEHOLDER; STACK_MAX],
+            length: 0,
+        }
+    }
+
+    /// That of these ids; `None` if they are too many.
+    pub(crate) fn of(ids: &[StackId]) -> Option<Self> {
+        let mut stack = Self::new();
+        stack.ids.get_mut(..ids.len())?.copy_from_slice(ids);
+        stack.length = ids.len() as u8;
+        Some(stack)
+    }
+
+    /// As an empty one.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.length = 0;
+    }
+
+    /// Appends an id; `None` if the stack is full.
+    #[inline]
+    pub(crate) fn push(&mut self, id: StackId) -> Option<()> {
+        *self.ids.get_mut(usize::from(self.length))? = id;
+        self.length += 1;
+        Some(())
+    }
+
+    /// Becomes the newest `kept` ids of `other` and then `own`, each cut to `width`. `kept` is
+    /// below [`STACK_MAX`].
+    #[inline]
+    pub(crate) fn advance(&mut self, other: &Self, kept: usize, own: StackId, width: u8) {
+        let kept = kept.min(other.len()).min(STACK_MAX - 1);
+        let newest = &other[other.len() - kept..];
+        for (place, id) in self.ids.iter_mut().zip(newest) {
+            *place = id.cut(width);
+        }
+        self.ids[kept] = own.cut(width);
+        self.length = kept as u8 + 1;
+    }
+}
+
+impl Deref for Stack {
+    type Target = [StackId];
+
+    #[inline]
+    fn deref(&self) -> &[StackId] {
+        // The length is in range: the fallback is never taken.
+        self.ids.get(..self.length.into()).unwrap_or_default()
+    }
+}
+
+impl PartialEq for Stack {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Stack {}
+
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
 
 /// Bytes of the longest stack; so also room to read or write the last id of any as eight bytes.
 const BYTES_MAX: usize = STACK_MAX * 8;
@@ -35,7 +111,7 @@ impl StackBytes {
     #[inline]
     pub(crate) fn push(&self, at: usize, width: u8, stack: &mut Stack) -> Option<usize> {
         let bytes = self.bytes.get(at..)?.first_chunk()?;
-        stack.try_push(StackId::from_padded(*bytes, width)).ok()?;
+        stack.push(StackId::from_padded(*bytes, width))?;
         Some(at + usize::from(width))
     }
 
@@ -58,44 +134,81 @@ pub(crate) fn read(text: &[u8], width: u8, stack: &mut Stack) -> Option<()> {
         }
         return (at == bytes.length() && at > 0).then_some(());
     }
-    let id_bits = 8 * u32::from(width);
-    let mut reader = base64::Reader::new(text);
+    let (mut rest, mut seen) = (text, base64::Seen::default());
     if width == 4 {
-        while let Some(numbers) = reader.next_numbers() {
-            for number in numbers {
-                let id = StackId::of_number(number.into(), 4);
-                stack.try_push(id).ok()?;
+        // Three at a time, for as many as fit.
+        let (pieces, behind) = text.as_chunks();
+        let places = stack.ids.as_chunks_mut::<3>().0;
+        if pieces.len() > places.len() {
+            return None;
+        }
+        for (place, piece) in places.iter_mut().zip(pieces) {
+            let numbers = seen.numbers(piece);
+            for (place, number) in place.iter_mut().zip(numbers) {
+                *place = StackId::of_number(number.into(), 4);
             }
         }
+        stack.length = pieces.len() as u8 * 3;
+        rest = behind;
     }
+    let id_bits = 8 * u32::from(width);
+    let mut reader = base64::Reader::new(rest);
     let (mut bits, mut held) = (0_u64, 0);
     while let Some((more, count)) = reader.next() {
         bits = (bits << count) | u64::from(more);
         held += count;
         while held >= id_bits {
             held -= id_bits;
-            let id = StackId::of_number(bits >> held, width);
-            stack.try_push(id).ok()?;
+            stack.push(StackId::of_number(bits >> held, width))?;
         }
     }
-    (reader.is_good() && held == 0 && !stack.is_empty()).then_some(())
+    let good = seen.is_good() && reader.is_good();
+    (good && held == 0 && !stack.is_empty()).then_some(())
 }
 
-/// Appends the base64 of the ids' bytes, each cut to at most `width`.
+/// The narrowest id's width.
 #[inline]
-pub(crate) fn put<const N: usize>(out: &mut HeaderText<N>, ids: &[StackId], width: u8) {
-    let mut rest = ids;
-    while let Some((three, behind)) = rest.split_first_chunk::<3>()
-        && three.iter().all(|id| id.width().min(width) == 4)
-    {
+pub(crate) fn narrowest(ids: &[StackId]) -> u8 {
+    ids.iter().fold(8, |least, id| least.min(id.width()))
+}
+
+/// Whether all ids have this width.
+#[inline]
+pub(crate) fn all_have(ids: &[StackId], width: u8) -> bool {
+    // Without a way out at the first: so it takes less.
+    ids.iter().fold(true, |all, id| all & (id.width() == width))
+}
+
+/// Appends the base64 of the ids' bytes, each cut to `width`, which none is narrower than.
+#[inline]
+pub(crate) fn put_cut<const N: usize>(out: &mut HeaderText<N>, ids: &[StackId], width: u8) {
+    if width != 4 {
+        return put_each(out, ids, |_| width);
+    }
+    let (threes, rest) = ids.as_chunks::<3>();
+    for three in threes {
         out.put(&base64::of_numbers(
             three.map(|id| (id.to_bits() >> 32) as u32),
         ));
-        rest = behind;
     }
+    if !rest.is_empty() {
+        put_each(out, rest, |_| 4);
+    }
+}
+
+/// Appends the base64 of the ids' bytes, each in its own width.
+pub(crate) fn put<const N: usize>(out: &mut HeaderText<N>, ids: &[StackId]) {
+    put_each(out, ids, StackId::width);
+}
+
+fn put_each<const N: usize>(
+    out: &mut HeaderText<N>,
+    ids: &[StackId],
+    width: impl Fn(&StackId) -> u8,
+) {
     let mut writer = base64::Writer::default();
-    for id in rest {
-        let (bits, width) = (id.to_bits(), u32::from(id.width().min(width)));
+    for id in ids {
+        let (bits, width) = (id.to_bits(), u32::from(width(id)));
         if width > 4 {
             writer.put(out, bits >> 32, 32);
             writer.put(out, bits << 32 >> (96 - 8 * width), 8 * width - 32);
@@ -136,13 +249,22 @@ mod tests {
             ], 0..=STACK_MAX),
             width in 1..=8_u8,
         ) {
-            let cut = ids.iter().map(|id| &id[..id.len().min(width.into())]);
-            let mut expected = String::new();
-            base64::push(&mut expected, &cut.collect::<Vec<_>>().concat());
-            let ids: Vec<_> = ids.iter().filter_map(|id| StackId::new(id)).collect();
+            let text = |ids: Vec<&[u8]>| {
+                let mut text = String::new();
+                base64::push(&mut text, &ids.concat());
+                text
+            };
+            let stack: Vec<_> = ids.iter().filter_map(|id| StackId::new(id)).collect();
             let mut out = HeaderText::<{ base64::encoded_length(BYTES_MAX) }>::new();
-            put(&mut out, &ids, width);
-            prop_assert_eq!(out.as_str(), expected);
+            put(&mut out, &stack);
+            prop_assert_eq!(out.as_str(), text(ids.iter().map(|id| &id[..]).collect()));
+
+            let narrowest = ids.iter().map(Vec::len).min().unwrap_or(1);
+            for width in [narrowest.min(width.into()), narrowest] {
+                out.clear();
+                put_cut(&mut out, &stack, width as u8);
+                prop_assert_eq!(out.as_str(), text(ids.iter().map(|id| &id[..width]).collect()));
+            }
         }
 
         #[test]

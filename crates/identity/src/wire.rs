@@ -11,6 +11,7 @@ use thiserror::Error;
 
 pub(crate) use hex::{hex, hex_u64, parse_hex, parse_hex_u64, unhex};
 pub use text::HeaderText;
+pub(crate) use text::TO_EIGHT;
 
 /// A text that is not the identifier it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

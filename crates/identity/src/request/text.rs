@@ -90,7 +90,8 @@ fn parse_width(digit: u8) -> Option<u8> {
 
 pub(super) fn write(id: &RequestIdentifier, out: &mut HeaderText<{ RequestIdentifier::TEXT_MAX }>) {
     let width = id.stack[0].width();
-    if id.k < 10 && id.depth < 32 && id.stack.iter().all(|i| i.width() == width) {
+    let same = stack::all_have(&id.stack, width);
+    if id.k < 10 && id.depth < 32 && same {
         let depth = base64::digit(id.depth as u8);
         out.put(&[
             b'1',
@@ -107,7 +108,11 @@ pub(super) fn write(id: &RequestIdentifier, out: &mut HeaderText<{ RequestIdenti
     }
     out.put(&hex::<16, { Origin::TEXT_LENGTH }>(id.origin.as_bytes()));
     out.put(b".");
-    stack::put(out, &id.stack, 8);
+    if same {
+        stack::put_cut(out, &id.stack, width);
+    } else {
+        stack::put(out, &id.stack);
+    }
 
     let [a, b, c, d] = check::check(out.as_bytes());
     out.put(&[b'.', a, b, c, d]);
@@ -116,10 +121,10 @@ pub(super) fn write(id: &RequestIdentifier, out: &mut HeaderText<{ RequestIdenti
 fn put_widths_k_depth<const N: usize>(id: &RequestIdentifier, out: &mut HeaderText<N>) {
     out.put(b"1.");
     let first = id.stack[0].width();
-    if id.stack.iter().all(|i| i.width() == first) {
+    if stack::all_have(&id.stack, first) {
         out.put(&[b'0' + first]);
     } else {
-        for i in &id.stack {
+        for i in id.stack.iter() {
             out.put(&[b'0' + i.width()]);
         }
     }

@@ -10,8 +10,8 @@ use thiserror::Error;
 
 use super::state;
 use crate::stack;
-use crate::wire::{HeaderText, base64, check, varint};
-use crate::{Origin, RequestIdentifier, STACK_MAX, StackId};
+use crate::wire::{HeaderText, TO_EIGHT, base64, check, varint};
+use crate::{Origin, RequestIdentifier, STACK_MAX};
 
 /// Why an `sv` member was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -47,11 +47,12 @@ pub(crate) fn read(
     let (body, check) = value
         .split_last_chunk::<{ check::LENGTH }>()
         .ok_or(Malformed)?;
-    // One piece is checked faster than two.
-    let mut checked = HeaderText::<{ VALUE_MAX + Origin::TEXT_LENGTH }>::new();
+    // One piece is checked faster than two, and fastest where it begins at a multiple of eight.
+    let mut checked = HeaderText::<{ TO_EIGHT + VALUE_MAX + Origin::TEXT_LENGTH }>::new();
+    checked.put(&[0; TO_EIGHT]);
     checked.put(body);
     checked.put(origin);
-    if *check != check::check(checked.as_bytes()) {
+    if *check != check::check(&checked.as_bytes()[TO_EIGHT..]) {
         return Err(Damaged);
     }
     read_body(&body[1..], id).ok_or(Malformed)
@@ -75,11 +76,11 @@ pub(crate) fn put(
     id: &RequestIdentifier,
     origin: &[u8; Origin::TEXT_LENGTH],
 ) {
-    let width = id.stack().iter().map(StackId::width).min().unwrap_or(1);
+    let width = stack::narrowest(id.stack());
     out.put(&[state::KEY[0], state::KEY[1], b'=', b'1', b'0' + width]);
     varint::put_digits(out, id.depth());
 
-    stack::put(out, id.stack(), width);
+    stack::put_cut(out, id.stack(), width);
     // In one piece again.
     let length = out.as_bytes().len();
     out.put(origin);

@@ -97,9 +97,9 @@ fn group(bytes: [u8; 3]) -> u32 {
 
 /// The 24 bits of four characters, or with [`WRONG`].
 #[inline]
-fn bits(quad: [u8; 4]) -> u32 {
-    let [a, b, c, d] = quad.map(usize::from);
-    IN_GROUP[0][a] | IN_GROUP[1][b] | IN_GROUP[2][c] | IN_GROUP[3][d]
+fn bits([a, b, c, d]: [u8; 4]) -> u32 {
+    let in_group = |place: usize, character: u8| IN_GROUP[place][usize::from(character)];
+    in_group(0, a) | in_group(1, b) | in_group(2, c) | in_group(3, d)
 }
 
 /// The sixteen characters of three numbers: the fewest whole ones that are whole groups too.
@@ -169,6 +169,35 @@ impl Writer {
     }
 }
 
+/// What was seen of a text that is read in pieces of sixteen characters.
+#[derive(Default)]
+pub(crate) struct Seen(u32);
+
+impl Seen {
+    /// Three numbers of 32 bits, as [`of_numbers`] writes them. What they are worth,
+    /// [`Self::is_good`] says then.
+    #[inline]
+    pub(crate) fn numbers(&mut self, piece: &[u8; 16]) -> [u32; 3] {
+        // (Not by `map` over an array, which the compiler does by moving it about.)
+        let [p, q, r, s, t, u, v, w, rest @ ..] = *piece;
+        let (a, b) = (bits([p, q, r, s]), bits([t, u, v, w]));
+        let [p, q, r, s, t, u, v, w] = rest;
+        let (c, d) = (bits([p, q, r, s]), bits([t, u, v, w]));
+        self.0 |= a | b | c | d;
+        [
+            a << 8 | (b & (WRONG - 1)) >> 16,
+            b << 16 | (c & (WRONG - 1)) >> 8,
+            c << 24 | (d & (WRONG - 1)),
+        ]
+    }
+
+    /// Whether all that came was base64.
+    #[inline]
+    pub(crate) fn is_good(&self) -> bool {
+        self.0 < WRONG
+    }
+}
+
 /// Reads bits, whole bytes of them, from a text.
 pub(crate) struct Reader<'a> {
     quads: std::slice::Iter<'a, [u8; 4]>,
@@ -185,17 +214,6 @@ impl<'a> Reader<'a> {
             rest,
             seen: 0,
         }
-    }
-
-    /// The next three numbers of 32 bits, while no others were read; `None` where fewer are left.
-    #[inline]
-    pub(crate) fn next_numbers(&mut self) -> Option<[u32; 3]> {
-        let (quads, rest) = self.quads.as_slice().split_first_chunk::<4>()?;
-        self.quads = rest.iter();
-        let groups = quads.map(bits);
-        self.seen |= groups.into_iter().fold(0, |seen, bits| seen | bits);
-        let [a, b, c, d] = groups.map(|bits| bits & (WRONG - 1));
-        Some([a << 8 | b >> 16, b << 16 | c >> 8, c << 24 | d])
     }
 
     /// The next bits and how many they are, at most 24; `None` at the end. What they are worth,

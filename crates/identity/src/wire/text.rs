@@ -12,7 +12,12 @@ use arrayvec::ArrayVec;
 
 /// A header value of at most `N` characters of ASCII.
 #[derive(Clone, PartialEq, Eq, Default)]
+#[repr(align(8))]
 pub struct HeaderText<const N: usize>(ArrayVec<u8, N>);
+
+/// How many bytes of a text stand before the first that lies at a multiple of eight: a check takes
+/// eight bytes at a time from there.
+pub(crate) const TO_EIGHT: usize = 4;
 
 impl<const N: usize> HeaderText<N> {
     pub(crate) fn new() -> Self {
