@@ -14,8 +14,9 @@ use serde_json::Value;
 use crate::run::root;
 
 /// Crates without sockets, files, clocks, random sources or an async runtime.
-const PURE: [&str; 9] = [
+const PURE: [&str; 10] = [
     "identity", "entry", "filter", "session", "calltree", "spans", "analysis", "plan", "clock",
+    "video",
 ];
 
 /// What a pure crate may depend on. A name not in it wants a reason here.
