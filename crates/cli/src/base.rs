@@ -20,6 +20,8 @@ pub(crate) const DATA: &str = "selvedge-data";
 
 pub(crate) struct Base {
     pub(crate) config: Config,
+    /// Where the configuration lies, and what it names relative to it.
+    pub(crate) folder: PathBuf,
     pub(crate) data: PathBuf,
     pub(crate) keys: KeyRing,
     pub(crate) skews: Vec<ClockSkew>,
@@ -59,6 +61,7 @@ impl Base {
         keys: Option<&Path>,
         config: Option<&Path>,
     ) -> Result<Self> {
+        let folder = config::folder(config);
         let config = config::load(config)?;
         let data = data
             .map(Path::to_owned)
@@ -73,6 +76,7 @@ impl Base {
         Ok(Self {
             keys: keys::load_or_make(&key_file)?,
             config,
+            folder,
             data,
             skews: Vec::new(),
         })

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use selvedge_bus::{Hub, JetStreamBus, JetStreamOptions, Tells};
 use selvedge_collector::CollectorOptions;
+use selvedge_dns::DnsOptions;
 use selvedge_gateway::GatewayOptions;
 use selvedge_journal::{Durability, JournalOptions, Retain};
 use selvedge_monitor::MonitorError;
@@ -57,6 +58,8 @@ pub(crate) struct Config {
     /// What entries ask to be done, each exactly once.
     #[serde(rename = "transaction")]
     pub(crate) transactions: Vec<TransactionConfig>,
+    /// The name server.
+    pub(crate) dns: DnsOptions,
 }
 
 /// The back-end network.
@@ -386,7 +389,14 @@ pub(crate) fn load(path: Option<&Path>) -> Result<Config> {
         let line = line_of_rule(&text, &error).map_or_else(String::new, |line| format!(":{line}"));
         error.context(format!("{}{line}", path.display()))
     })?;
+    config.dns.read_zones(&folder(Some(path)))?;
     Ok(config)
+}
+
+/// The folder of the configuration file, or without one the one that the program runs in.
+pub(crate) fn folder(path: Option<&Path>) -> PathBuf {
+    let folder = path.and_then(Path::parent);
+    folder.map_or_else(PathBuf::new, Path::to_owned)
 }
 
 /// What is wrong with a configuration, and where.
@@ -457,6 +467,7 @@ fn check(config: &Config) -> Result<()> {
     }
     thresholds::check(&config.thresholds, &config.monitor)?;
     transactions::check(&config.transactions)?;
+    config.dns.check()?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod base;
 mod bus;
 mod collect;
 mod config;
+mod dns;
 mod fetch;
 mod identifier;
 mod import;

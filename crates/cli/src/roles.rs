@@ -16,6 +16,7 @@ use crate::args::{self, Member, ShopService};
 use crate::base::{Base, any_port, name};
 use crate::bus::Carrier;
 use crate::collect::Collecting;
+use crate::dns::Naming;
 use crate::monitors::Monitors;
 use crate::ports::Ports;
 use crate::transmit::Transmitting;
@@ -66,6 +67,10 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     metrics.more(move || counts.counts().to_prometheus());
     let mut ports = Ports::default();
     ports.add("gateway", running.local_addr());
+    let naming = Naming::start(&base, 0, false, running.metrics())?;
+    if let Some(naming) = &naming {
+        naming.show(&mut ports, &mut metrics);
+    }
     if let Some(address) = carrier.address() {
         ports.add("bus", address);
     }
@@ -82,6 +87,9 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     signals
         .until_stopped(|| reread(&running, file.as_deref(), &args.upstream))
         .await;
+    if let Some(naming) = naming {
+        naming.stop().await;
+    }
     running.stop().await;
     node.stop().await;
     transmitting.stop();

@@ -17,6 +17,7 @@ use crate::args::Up;
 use crate::base::{Base, any_port, name, port};
 use crate::bus::Carrier;
 use crate::collect::Collecting;
+use crate::dns::Naming;
 use crate::monitors::Monitors;
 use crate::ports::Ports;
 use crate::print::{self, DIM, NAME, styled};
@@ -36,6 +37,7 @@ struct Whole {
     nodes: Vec<Node>,
     monitors: Monitors,
     transmitting: Transmitting,
+    naming: Option<Naming>,
 }
 
 /// What stands behind the gateway.
@@ -104,6 +106,14 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     let counts = gateway.metrics();
     metrics.more(move || counts.counts().to_prometheus());
     transmitting.show(&mut metrics);
+    let examples = match args.upstream.is_empty() {
+        true => backs.upstreams.len(),
+        false => 0,
+    };
+    let naming = Naming::start(base, examples, args.ephemeral, gateway.metrics())?;
+    if let Some(naming) = &naming {
+        naming.show(&mut ports, &mut metrics);
+    }
     // The example shop's orders are fulfilled, unless the configuration has its own.
     let orders = if args.upstream.is_empty() {
         config::transactions_of(shop::TRANSACTIONS)?
@@ -129,7 +139,10 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     if let Some(address) = carrier.address() {
         ports.add("bus", address);
     }
-    let banner = banner(base, &gateway, &admin, &collecting, &backs);
+    let mut banner = banner(base, &gateway, &admin, &collecting, &backs);
+    if let Some(address) = naming.as_ref().and_then(Naming::address) {
+        banner += &line("dns", &address.to_string());
+    }
     let running = Whole {
         carrier,
         collecting,
@@ -139,12 +152,16 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
         nodes,
         monitors,
         transmitting,
+        naming,
     };
     Ok((running, ports, banner))
 }
 
 /// Ends everything, the front first, so that what is in flight still finds what it needs.
 async fn stop(running: Whole) {
+    if let Some(naming) = running.naming {
+        naming.stop().await;
+    }
     running.gateway.stop().await;
     for shop in running.backs.shops {
         shop.stop().await;
@@ -255,8 +272,6 @@ fn banner(
     collecting: &Collecting,
     backs: &Backs,
 ) -> String {
-    let line =
-        |what: &str, value: &str| format!("  {}{value}\n", styled(DIM, &format!("{what:<10}")));
     let mut out = format!("{} serves\n", styled(NAME, "selvedge"));
     out += &line("gateway", &format!("http://{}", gateway.local_addr()));
     out += &line("page", &format!("http://{}", admin.address));
@@ -272,4 +287,8 @@ fn banner(
         out += &line("egress", &format!("http://{}", sidecar.egress_addr()));
     }
     out
+}
+
+fn line(what: &str, value: &str) -> String {
+    format!("  {}{value}\n", styled(DIM, &format!("{what:<10}")))
 }

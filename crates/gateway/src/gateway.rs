@@ -63,6 +63,13 @@ pub struct GatewayMetrics {
 }
 
 impl GatewayMetrics {
+    /// Each upstream's name, and what one more request to it would cost now, in nanoseconds of
+    /// latency times requests in flight; none where it is out.
+    #[must_use]
+    pub fn costs(&self) -> Vec<(String, Option<f64>)> {
+        self.upstreams.costs()
+    }
+
     /// The counters, as they are now.
     #[must_use]
     pub fn counts(&self) -> GatewayCounts {

@@ -164,6 +164,20 @@ impl Upstreams {
         status.collect()
     }
 
+    /// Each one's name, and what one more request to it would cost now; none where it is out.
+    pub(crate) fn costs(&self) -> Vec<(String, Option<f64>)> {
+        let now = self.now_ns();
+        let cost = |upstream: &Arc<Upstream>| {
+            let in_flight = upstream.in_flight.load(Relaxed);
+            let state = upstream.lock();
+            let is_in = state.health.is_in(now);
+            is_in.then(|| state.load.cost(now, in_flight))
+        };
+        let list = self.list();
+        let name = |upstream: &Arc<Upstream>| upstream.name.clone();
+        list.iter().map(|u| (name(u), cost(u))).collect()
+    }
+
     /// Picks one that was not `tried`. Where none is in, any is asked: trying costs less than
     /// refusing, and the exclusion may be wrong.
     pub(crate) fn pick(&self, tried: &[Arc<Upstream>]) -> Option<InFlight> {

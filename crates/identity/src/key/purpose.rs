@@ -19,3 +19,7 @@ pub const ADDRESSED_STREAM: &str = "selvedge 2026-11 addressed head stream";
 /// A session's address in a broadcast. The one purpose whose key is derived from a session's id,
 /// which its client knows, instead of the fleet's key.
 pub const ADDRESS: &str = "selvedge 2026-11 broadcast address";
+/// Cookies of the name server.
+pub const DNS_COOKIE: &str = "selvedge 2026-11 dns cookie";
+/// Labels of raced aliases: who saw a site's answer.
+pub const DNS_RACE: &str = "selvedge 2026-11 dns race label";
