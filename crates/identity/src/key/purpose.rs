@@ -10,6 +10,12 @@ pub const CLIENT: &str = "selvedge 2026-11 client token";
 pub const BUS: &str = "selvedge 2026-11 bus link";
 /// The threshold link: who may tell an encoder of crossings.
 pub const THRESHOLD: &str = "selvedge 2026-11 threshold link";
+/// Frames of the race from the master to a replica.
+pub const RACE_MASTER: &str = "selvedge 2026-11 race master";
+/// Frames of the race from a replica to the master.
+pub const RACE_REPLICA: &str = "selvedge 2026-11 race replica";
+/// What a client of the race shows to prove its address.
+pub const RACE_COOKIE: &str = "selvedge 2026-11 race cookie";
 /// Keys with which consumers read their audit.
 pub const AUDIT: &str = "selvedge 2026-11 audit key";
 /// Heads in broadcasts: the code of each.

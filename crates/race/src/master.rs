@@ -1,0 +1,14 @@
+//! The master: measures its replicas' clocks, hands each race to all of them, and keeps what became
+//! of it.
+
+mod asks;
+mod options;
+mod record;
+mod roster;
+mod shell;
+mod show;
+mod status;
+
+pub use options::{Event, MasterOptions, ReplicaAddress};
+pub use shell::{Master, RunningMaster};
+pub use status::{Counts, RaceStatus, ReplicaStatus, SentStatus, Status};
