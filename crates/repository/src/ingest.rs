@@ -1,6 +1,6 @@
 //! Fills the store from the bus.
 //!
-//! One thread of its own, because files are written. A batch is in every answer as soon as it is
+//! A thread of its own, because files are written. A batch is in every answer as soon as it is
 //! written; it is made durable at most [`SYNC_AFTER`] later, once for all that came meanwhile, so
 //! that the repository takes little of the disk's fdatasyncs from the servers' journals, on which
 //! answers wait. A crash of the host in between costs nothing: the store's own files tell where to
@@ -94,10 +94,15 @@ impl IngestState {
     }
 }
 
-/// The filling thread.
+/// The filling, at work.
 pub(crate) struct Ingest {
     stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
+    work: Option<Work>,
+}
+
+enum Work {
+    Thread(JoinHandle<()>),
+    Task(tokio::task::JoinHandle<()>),
 }
 
 impl Ingest {
@@ -105,6 +110,7 @@ impl Ingest {
         store: Arc<Store>,
         state: Arc<IngestState>,
         subscription: Subscription,
+        in_tasks: bool,
     ) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         state.following.store(true, Ordering::Relaxed);
@@ -114,21 +120,29 @@ impl Ingest {
             stopped,
             sync_at: None,
         };
-        let runtime = Handle::current();
-        let thread = std::thread::Builder::new()
-            .name("repository".to_owned())
-            .spawn(move || runtime.block_on(filler.run(subscription)))?;
+        let filling = filler.run(subscription);
+        let work = if in_tasks {
+            Work::Task(tokio::spawn(filling))
+        } else {
+            let runtime = Handle::current();
+            let thread = std::thread::Builder::new().name("repository".to_owned());
+            Work::Thread(thread.spawn(move || runtime.block_on(filling))?)
+        };
         Ok(Self {
             stop,
-            thread: Some(thread),
+            work: Some(work),
         })
     }
 
     pub(crate) async fn stop(mut self) {
         self.stop.send_replace(true);
-        if let Some(thread) = self.thread.take() {
-            // It ends by itself within one write; a panic in it was logged by the hook.
-            _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        // It ends by itself within one write; a panic in it was logged by the hook.
+        match self.work.take() {
+            Some(Work::Thread(thread)) => {
+                _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            }
+            Some(Work::Task(task)) => _ = task.await,
+            None => {}
         }
     }
 }
@@ -136,6 +150,9 @@ impl Ingest {
 impl Drop for Ingest {
     fn drop(&mut self) {
         self.stop.send_replace(true);
+        if let Some(Work::Task(task)) = &self.work {
+            task.abort();
+        }
     }
 }
 

@@ -30,6 +30,10 @@ pub struct RepositoryOptions {
     /// How long nothing comes for a request before it is judged for metrics and quick searches.
     /// Default 1 s.
     pub quiet: Duration,
+    /// Whether the work is done in a task of the caller's runtime, which waits for the disk where it
+    /// runs: for seeded simulation. Then requests are judged when someone asks, and dropping the
+    /// repository ends it between two steps, as a crash does. Default: no, in threads of its own.
+    pub in_tasks: bool,
 }
 
 impl RepositoryOptions {
@@ -41,6 +45,7 @@ impl RepositoryOptions {
             storage: Arc::new(DiskStorage),
             store: StoreOptions::default(),
             quiet: Duration::from_secs(1),
+            in_tasks: false,
         }
     }
 }
@@ -66,7 +71,7 @@ pub struct Repository {
     ingest: Ingest,
     agents: Agents,
     spans: SpanTaker,
-    judge: Judge,
+    judge: Option<Judge>,
 }
 
 impl Repository {
@@ -84,21 +89,36 @@ impl Repository {
             storage,
             store,
             quiet,
+            in_tasks,
         } = options;
-        // Reading the files back takes seconds where there are millions of entries.
-        let store = tokio::task::spawn_blocking(move || Store::open(storage, &dir, store))
-            .await
-            .expect("opening the store does not panic")?;
+        let open = move || Store::open(storage, &dir, store);
+        let store = if in_tasks {
+            open()?
+        } else {
+            // Reading the files back takes seconds where there are millions of entries.
+            tokio::task::spawn_blocking(open)
+                .await
+                .expect("opening the store does not panic")?
+        };
         let store = Arc::new(store);
         let subscribe = Subscribe::oldest("repository")
             .from(store.positions())
             .reports();
         let subscription = bus.subscribe(subscribe).await?;
         let state = Arc::new(IngestState::default());
-        let ingest = Ingest::start(Arc::clone(&store), Arc::clone(&state), subscription)
-            .map_err(RepositoryError::Thread)?;
+        let ingest = Ingest::start(
+            Arc::clone(&store),
+            Arc::clone(&state),
+            subscription,
+            in_tasks,
+        )
+        .map_err(RepositoryError::Thread)?;
         let agents = Agents::new(bus, Arc::clone(&store), Arc::clone(&state));
-        let judge = Judge::start(Arc::clone(&store), quiet).map_err(RepositoryError::Thread)?;
+        let judge = match in_tasks {
+            false => Some(Judge::start(Arc::clone(&store), quiet)),
+            true => None,
+        };
+        let judge = judge.transpose().map_err(RepositoryError::Thread)?;
         Ok(Self {
             spans: SpanTaker::new(Arc::clone(&store)),
             store,
@@ -152,6 +172,8 @@ impl Repository {
     /// Stops following the bus and makes durable what was taken.
     pub async fn stop(self) {
         self.ingest.stop().await;
-        self.judge.stop().await;
+        if let Some(judge) = self.judge {
+            judge.stop().await;
+        }
     }
 }

@@ -172,7 +172,9 @@ impl Store {
         })
     }
 
-    /// Where to go on, for each server known: the first record that is neither here nor lost.
+    /// Where to go on, for each server known: the first record that is neither here nor lost, or
+    /// may be there. A server whose first epochs may be missing is left out: all that it has is
+    /// wanted.
     pub fn positions(&self) -> Vec<Position> {
         self.read().journals.positions()
     }

@@ -102,15 +102,21 @@ impl Journals {
             .map(|(server, epochs)| (server, epochs.values().map(|id| self.state(*id))))
     }
 
-    /// Where to resume each journal: at the first record that is neither here nor declared lost.
+    /// Where to resume each journal: at the first record that is neither here nor declared lost,
+    /// or may be there. Not named is a journal of which there may be epochs before those known:
+    /// it is to be had from its oldest.
     pub(crate) fn positions(&self) -> Vec<Position> {
         self.servers()
             .filter_map(|(server, epochs)| {
                 let epochs: Vec<&EpochState> = epochs.collect();
-                let resume = epochs
-                    .iter()
-                    .find(|state| state.contiguous() < expected_end(state, &epochs))
-                    .or(epochs.last())?;
+                let (last, before) = epochs.split_last()?;
+                if !epochs.first()?.is_begun() {
+                    return None;
+                }
+                let open = |state: &&&EpochState| {
+                    state.contiguous() < expected_end(state, &epochs) || !is_ended(state, &epochs)
+                };
+                let resume = before.iter().find(open).unwrap_or(last);
                 Some(Position {
                     server: server.clone(),
                     epoch: resume.epoch,
@@ -157,6 +163,11 @@ impl Journals {
 }
 
 impl EpochState {
+    /// Whether what it says of the epoch before it is here, or can no longer be had.
+    fn is_begun(&self) -> bool {
+        self.received.holds(0, 1) || self.lost.holds(0, 1)
+    }
+
     /// Where to go on: the first sequence that is neither here nor declared lost. Of an epoch
     /// whose rest is lost without a known end, the end of what is known.
     pub(crate) fn next(&self) -> u64 {
@@ -188,12 +199,25 @@ pub(crate) const UNKNOWN_END: u64 = selvedge_bus::Event::UNKNOWN_END;
 /// One past the last record that an epoch is known to have had: what a later epoch says of it, or
 /// what was seen of it.
 pub(crate) fn expected_end(state: &EpochState, epochs: &[&EpochState]) -> u64 {
-    let told = epochs
+    told_end(state, epochs)
+        .unwrap_or(0)
+        .max(state.received.end())
+}
+
+/// Whether nothing of an epoch that another follows can be missing unnoticed. Of a durable one the
+/// next says where it ended: without that its last records may be missing, and whole epochs after
+/// them. Nobody says it of a volatile one.
+fn is_ended(state: &EpochState, epochs: &[&EpochState]) -> bool {
+    let volatile = state.start.is_some_and(|start| start.volatile);
+    volatile || state.lost.end() == UNKNOWN_END || told_end(state, epochs).is_some()
+}
+
+/// Where a later epoch says that it ended.
+fn told_end(state: &EpochState, epochs: &[&EpochState]) -> Option<u64> {
+    epochs
         .iter()
         .filter_map(|later| later.start?.previous)
         .filter(|(epoch, _)| *epoch == state.epoch)
         .map(|(_, end)| end)
         .max()
-        .unwrap_or(0);
-    told.max(state.received.end())
 }

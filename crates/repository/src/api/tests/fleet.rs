@@ -66,6 +66,7 @@ impl Fleet {
             storage: Arc::new(self.disk.clone()),
             store: StoreOptions::default(),
             quiet: Duration::ZERO,
+            in_tasks: false,
         };
         let bus: Arc<dyn Bus> = self.hub.clone();
         let repository = Repository::start(options, bus).await.expect("starts");
