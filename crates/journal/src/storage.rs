@@ -1,4 +1,4 @@
-//! The few things a journal asks of a disk.
+//! The few things a journal, and whoever else keeps files, asks of a disk.
 //!
 //! Behind a trait, so that tests and the simulation can put a disk there that forgets what was
 //! not synced, tears writes and fills up ([`FaultyStorage`](crate::testing::FaultyStorage)).
@@ -50,6 +50,13 @@ pub trait Storage: Send + Sync + 'static {
     /// # Errors
     /// What the operating system says.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives a file another name within its folder, in place of the file that has it: whenever a
+    /// crash comes, that name is the old file's or the new one's.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Makes the folder's list of files durable.
     ///

@@ -200,6 +200,12 @@ impl Disk {
                 names.insert(path, *node);
             }
         }
+        // A file that was renamed has one of its names, not both.
+        for (path, node) in &self.names {
+            if names.get(path) == Some(node) {
+                names.retain(|other, same| same != node || other == path);
+            }
+        }
         for node in self.nodes.values_mut() {
             node.lose(choose);
         }
@@ -309,6 +315,13 @@ impl Storage for FaultyStorage {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let removed = self.lock_disk().names.remove(path);
         removed.map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.lock_disk();
+        let node = disk.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        disk.names.insert(to.to_path_buf(), node);
+        Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

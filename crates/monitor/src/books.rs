@@ -6,11 +6,13 @@
 //! that holds it is done.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::disk::Aside;
 use crate::log::put_frame;
 use crate::outbox::Notification;
 use crate::saved::Step;
@@ -23,12 +25,16 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of steps that may lie.
 const LYING_MAX: usize = 1 << 20;
 
+/// A store that was written to, and how that went.
+type Written = (Store, io::Result<()>);
+
 /// The monitor's books.
-#[derive(Debug)]
 pub(crate) struct Books {
+    /// Who waits for the disk.
+    aside: Arc<dyn Fn(Aside) + Send + Sync>,
     /// `None` while it is written to.
     store: Option<Store>,
-    writing: Option<JoinHandle<(Store, io::Result<()>)>>,
+    writing: Option<oneshot::Receiver<Written>>,
     /// Counts the writings of the whole state.
     number: u64,
     /// Steps that are not in a write yet, framed.
@@ -45,14 +51,19 @@ pub(crate) struct Books {
 
 impl Books {
     /// Begins with the whole state, in a store whose last state, if it has one, has this number.
-    pub(crate) async fn begin(mut store: Store, number: u64, state: Vec<u8>) -> io::Result<Self> {
+    pub(crate) async fn begin(
+        store: Store,
+        aside: Arc<dyn Fn(Aside) + Send + Sync>,
+        number: u64,
+        state: Vec<u8>,
+    ) -> io::Result<Self> {
         let number = number + 1;
-        let written = tokio::task::spawn_blocking(move || {
-            store.write(&Write::Whole { number, state })?;
-            Ok::<_, io::Error>(store)
-        });
+        let writing = write(&*aside, store, Write::Whole { number, state });
+        let (store, written) = writing.await.map_err(io::Error::other)?;
+        written?;
         Ok(Self {
-            store: Some(written.await.map_err(io::Error::other)??),
+            aside,
+            store: Some(store),
             writing: None,
             number,
             frames: Vec::new(),
@@ -97,7 +108,7 @@ impl Books {
         if self.due().is_none_or(|at| at > Instant::now()) {
             return;
         }
-        let Some(mut store) = self.store.take() else {
+        let Some(store) = self.store.take() else {
             return;
         };
         let write = match self.next_write(&store, encode) {
@@ -111,10 +122,7 @@ impl Books {
         };
         self.at = None;
         self.in_hand = std::mem::take(&mut self.decided);
-        self.writing = Some(tokio::task::spawn_blocking(move || {
-            let written = store.write(&write);
-            (store, written)
-        }));
+        self.writing = Some(self::write(&*self.aside, store, write));
     }
 
     fn next_write(
@@ -183,4 +191,19 @@ impl Books {
             self.written().await;
         }
     }
+}
+
+/// Begins a write; its answer never comes if the runtime ends before.
+fn write(
+    aside: &(dyn Fn(Aside) + Send + Sync),
+    mut store: Store,
+    write: Write,
+) -> oneshot::Receiver<Written> {
+    let (done, written) = oneshot::channel();
+    aside(Box::new(move || {
+        let result = store.write(&write);
+        // Nobody waits for it once the monitor is gone.
+        _ = done.send((store, result));
+    }));
+    written
 }

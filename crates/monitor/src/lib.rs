@@ -10,6 +10,7 @@
 //! Requirements: B6, B7, B9.
 
 mod books;
+mod disk;
 mod error;
 mod log;
 mod notify;
@@ -22,8 +23,9 @@ pub mod threshold;
 pub mod transaction;
 mod watch;
 
+pub use disk::{Aside, Disk};
 pub use error::{MonitorError, check};
 pub use notify::{ReceiverConfig, link};
 pub use outbox::{Notification, Outbox};
 pub use status::{GroupStatus, MonitorStatus, RuleStatus, RunningMonitor, StatusAsker};
-pub use watch::{MonitorOptions, Now, start};
+pub use watch::{MonitorOptions, Now, start, start_on};

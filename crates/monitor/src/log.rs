@@ -1,10 +1,12 @@
 //! A log of frames, each whole or not there (docs/formats/monitor.md).
 
-use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::store::write_durably;
+use selvedge_journal::{File, Storage};
+
+use crate::disk;
 
 /// Before the frames: what this is, and the version of its form; then the log's number.
 const MAGIC: &[u8; 8] = b"svmlog\0\x01";
@@ -13,17 +15,16 @@ const HEAD: usize = MAGIC.len() + 8;
 const BYTES_MAX: u64 = 3 << 30;
 
 /// A log that is being written.
-#[derive(Debug)]
 pub(crate) struct LogFile {
-    file: File,
+    file: Arc<dyn File>,
     bytes: u64,
 }
 
 impl LogFile {
     /// Begins a log anew.
-    pub(crate) fn create(path: &Path, number: u64) -> io::Result<Self> {
-        let mut file = File::create(path)?;
-        write_durably(&mut file, &[MAGIC, &number.to_le_bytes()])?;
+    pub(crate) fn create(storage: &dyn Storage, path: &Path, number: u64) -> io::Result<Self> {
+        let file = disk::create(storage, path)?;
+        disk::write_durably(&*file, 0, &[MAGIC, &number.to_le_bytes()])?;
         Ok(Self {
             file,
             bytes: HEAD as u64,
@@ -31,8 +32,8 @@ impl LogFile {
     }
 
     pub(crate) fn append(&mut self, frames: &[u8], durable: bool) -> io::Result<()> {
+        self.file.write_at(self.bytes, frames)?;
         self.bytes += frames.len() as u64;
-        self.file.write_all(frames)?;
         if durable {
             self.file.sync_data()?;
         }
@@ -45,15 +46,13 @@ impl LogFile {
 
     /// The bodies of the log of this number, up to the first frame that is not whole; none if it
     /// is another's.
-    pub(crate) fn read(path: &Path, number: u64) -> io::Result<Vec<Vec<u8>>> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut bytes = Vec::new();
-        file.take(BYTES_MAX).read_to_end(&mut bytes)?;
-        Ok(bodies(&bytes, number))
+    pub(crate) fn read(
+        storage: &dyn Storage,
+        path: &Path,
+        number: u64,
+    ) -> io::Result<Vec<Vec<u8>>> {
+        let bytes = disk::read(storage, path, BYTES_MAX)?;
+        Ok(bodies(&bytes.unwrap_or_default(), number))
     }
 }
 

@@ -1,11 +1,12 @@
 //! A file that is replaced as a whole: after a crash it holds the old or the new, never a mixture
 //! (docs/formats/monitor.md).
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::store::write_durably;
+use selvedge_journal::Storage;
+
+use crate::disk;
 
 /// Before the bytes: what this is, and the version of its form.
 const MAGIC: &[u8; 8] = b"svmon\0\0\x02";
@@ -30,20 +31,17 @@ impl StateFile {
     }
 
     /// The bytes that were written last, and their number; `None` if none ever were.
-    pub(crate) fn read(&self) -> io::Result<Option<(u64, Vec<u8>)>> {
+    pub(crate) fn read(&self, storage: &dyn Storage) -> io::Result<Option<(u64, Vec<u8>)>> {
         let damaged = |what: &str| {
             let message = format!("{what}; move the file away to begin anew");
             io::Error::new(io::ErrorKind::InvalidData, message)
         };
-        let length = match std::fs::metadata(&self.path) {
-            Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+        let Some(bytes) = disk::read(storage, &self.path, BYTES_MAX)? else {
+            return Ok(None);
         };
-        if length > BYTES_MAX {
+        if bytes.len() as u64 > BYTES_MAX {
             return Err(damaged("too large"));
         }
-        let bytes = std::fs::read(&self.path)?;
         let Some((head, state)) = bytes.split_first_chunk::<HEAD>() else {
             return Err(damaged("cut off"));
         };
@@ -60,14 +58,14 @@ impl StateFile {
     }
 
     /// Replaces the file; when it returns, a crash of the host does not undo it.
-    pub(crate) fn write(&self, number: u64, state: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&self, storage: &dyn Storage, number: u64, state: &[u8]) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let new = self.path.with_extension("new");
-        let mut file = File::create(&new)?;
+        let file = disk::create(storage, &new)?;
         let sum = checksum(number, state).to_le_bytes();
-        write_durably(&mut file, &[MAGIC, &number.to_le_bytes(), &sum, state])?;
-        std::fs::rename(&new, &self.path)?;
-        File::open(folder)?.sync_all()
+        disk::write_durably(&*file, 0, &[MAGIC, &number.to_le_bytes(), &sum, state])?;
+        storage.rename(&new, &self.path)?;
+        storage.sync_dir(folder)
     }
 }
 

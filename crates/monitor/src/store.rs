@@ -9,9 +9,11 @@
 //!
 //! **Limits.** One monitor a folder: it holds a lock. Whoever reads has both files in memory.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use selvedge_journal::{Lock, Storage};
 
 use crate::log::LogFile;
 use crate::state_file::StateFile;
@@ -35,27 +37,27 @@ pub(crate) enum Write {
 }
 
 /// A monitor's folder, of which it is the only writer.
-#[derive(Debug)]
 pub(crate) struct Store {
+    storage: Arc<dyn Storage>,
     folder: PathBuf,
     file: StateFile,
     log: Option<LogFile>,
     state_bytes: u64,
     /// Held for as long as this lives.
-    _lock: File,
+    _lock: Box<dyn Lock>,
 }
 
 impl Store {
     /// Takes the folder; `None` while another monitor has it.
-    pub(crate) fn open(folder: &Path) -> io::Result<Option<Self>> {
-        std::fs::create_dir_all(folder)?;
-        let lock = File::create(folder.join("lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
+    pub(crate) fn open(storage: Arc<dyn Storage>, folder: &Path) -> io::Result<Option<Self>> {
+        storage.create_dir(folder)?;
+        let lock = match storage.lock(&folder.join("lock")) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
         Ok(Some(Self {
+            storage,
             folder: folder.to_owned(),
             file: StateFile::new(folder.join("thresholds")),
             log: None,
@@ -71,10 +73,10 @@ impl Store {
 
     /// What was written last, and its number; `None` if nothing ever was.
     pub(crate) fn read(&self) -> io::Result<Option<(u64, Found)>> {
-        let Some((number, state)) = self.file.read()? else {
+        let Some((number, state)) = self.file.read(&*self.storage)? else {
             return Ok(None);
         };
-        let since = LogFile::read(&self.log_path(), number)?;
+        let since = LogFile::read(&*self.storage, &self.log_path(), number)?;
         Ok(Some((number, Found { state, since })))
     }
 
@@ -87,10 +89,12 @@ impl Store {
             },
             Write::Whole { number, state } => {
                 self.log = None;
-                self.file.write(*number, state)?;
-                self.log = Some(LogFile::create(&self.log_path(), *number)?);
+                let storage = &*self.storage;
+                self.file.write(storage, *number, state)?;
+                let log = LogFile::create(storage, &self.log_path(), *number)?;
                 // The log's name, too, survives a crash of the host.
-                File::open(&self.folder)?.sync_all()?;
+                storage.sync_dir(&self.folder)?;
+                self.log = Some(log);
                 self.state_bytes = state.len() as u64;
                 Ok(())
             }
@@ -106,12 +110,4 @@ impl Store {
     fn log_path(&self) -> PathBuf {
         self.folder.join("thresholds.log")
     }
-}
-
-/// Writes all of it, and makes that survive a crash of the host.
-pub(crate) fn write_durably(file: &mut File, parts: &[&[u8]]) -> io::Result<()> {
-    for part in parts {
-        file.write_all(part)?;
-    }
-    file.sync_data()
 }

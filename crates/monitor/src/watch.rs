@@ -16,11 +16,13 @@ use std::time::Duration;
 use selvedge_bus::{Batch, Bus, Event, Start, Subscribe, Subscription};
 use selvedge_entry::Timestamp;
 use selvedge_follow::Follow;
+use selvedge_journal::Storage;
 use selvedge_node::Node;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::books::Books;
+use crate::disk::Disk;
 use crate::error::{MonitorError, check};
 use crate::notify::{self, ReceiverConfig, Sender, Shared};
 use crate::outbox::Notification;
@@ -65,12 +67,25 @@ pub async fn start(
     options: MonitorOptions,
     bus: Arc<dyn Bus>,
 ) -> Result<RunningMonitor, MonitorError> {
+    start_on(Disk::default(), options, bus).await
+}
+
+/// The same, its state on another disk than the machine's.
+///
+/// # Errors
+/// As there.
+pub async fn start_on(
+    disk: Disk,
+    options: MonitorOptions,
+    bus: Arc<dyn Bus>,
+) -> Result<RunningMonitor, MonitorError> {
     let rules = check(&options.rules, &options.receivers)?;
     let unusable = |source| MonitorError::Folder {
         path: options.data.clone(),
         source,
     };
-    let store = folder(&options.data).await.map_err(unusable)?;
+    let Disk { storage, aside } = disk;
+    let store = folder(storage, &options.data).await.map_err(unusable)?;
     let unreadable = |source| MonitorError::State {
         path: store.state_path().to_owned(),
         source,
@@ -128,7 +143,7 @@ pub async fn start(
     };
     // Before anything is counted it is written where this life began: no crash undoes that.
     let state = watcher.encode(&[]).map_err(std::io::Error::other);
-    let books = Books::begin(store, number, state.map_err(unusable)?).await;
+    let books = Books::begin(store, aside, number, state.map_err(unusable)?).await;
     let books = books.map_err(unusable)?;
     let task = tokio::spawn(async move { watcher.run(books, subscription, stopped, asked).await });
     Ok(RunningMonitor {
@@ -140,10 +155,10 @@ pub async fn start(
 }
 
 /// Takes the monitor's folder.
-async fn folder(path: &Path) -> std::io::Result<Store> {
+async fn folder(storage: Arc<dyn Storage>, path: &Path) -> std::io::Result<Store> {
     let until = Instant::now() + FOLDER_WITHIN;
     loop {
-        if let Some(store) = Store::open(path)? {
+        if let Some(store) = Store::open(storage.clone(), path)? {
             return Ok(store);
         }
         if Instant::now() >= until {

@@ -43,7 +43,7 @@ pub use ipnet::IpNet;
 pub use keep::Keep;
 pub use memory::{Memory, MemoryCounts, StateView};
 pub use metrics::{NodeCounts, NodeMetrics, Waits};
-pub use node::{Node, NodeError};
+pub use node::{Node, NodeError, NoteError};
 pub use options::{
     AgentMode, AgentOptions, MemoryOptions, NodeOptions, WaitOptions, private_networks,
 };

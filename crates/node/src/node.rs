@@ -9,7 +9,7 @@ use selvedge_identity::{
     Head, Interaction, KeyRing, Position, RequestIdentifier, ServerName, SessionId, Shape,
 };
 use selvedge_journal::{
-    AppendError, Appended, Delivery, Durability, Journal, JournalError, Reader,
+    AppendError, Appended, Delivery, Durability, Journal, JournalError, Kept, Reader,
 };
 use selvedge_session::Orderer;
 use thiserror::Error;
@@ -55,6 +55,17 @@ pub enum NodeError {
         /// Why it cannot be kept.
         reason: &'static str,
     },
+}
+
+/// Why a node has not noted something for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoteError {
+    /// It is stopped.
+    #[error("its journal is closed")]
+    Closed,
+    /// It is in memory, and announced.
+    #[error("its journal's disk fails; what it notes is in memory only")]
+    Volatile,
 }
 
 /// One server's part of the fabric. Clones are the same node.
@@ -300,9 +311,12 @@ impl Node {
     }
 
     /// Writes down what this server found by itself: an internal entry of no session and no request,
-    /// in one record. Done once it is as durable as the journal makes it, and so announced; `None`
-    /// once the node is stopped.
-    pub async fn note(&self, action: &str, attributes: Fields) -> Option<Position> {
+    /// in one record. Done once it is as durable as the journal is told to make it, and announced.
+    ///
+    /// # Errors
+    /// Once the node is stopped; and where the disk fails: then the entry is announced, and is
+    /// gone with the process. Whoever needs it to last notes it again.
+    pub async fn note(&self, action: &str, attributes: Fields) -> Result<Position, NoteError> {
         let mut opening = self.opening(Direction::Internal, action);
         opening.attributes = attributes;
         let closing = Closing {
@@ -318,9 +332,14 @@ impl Node {
             attributes: Fields::new(),
             state: Vec::new(),
         };
-        let at = self.append(&Record::Whole(Box::new(opening), Box::new(closing)))?;
-        self.durable(at).await;
-        Some(self.position(at))
+        let record = Record::Whole(Box::new(opening), Box::new(closing));
+        let at = self.append(&record).ok_or(NoteError::Closed)?;
+        let kept = self.inner.journal.durable(at).await;
+        let in_memory = self.inner.options.journal.durability == Durability::Memory;
+        if kept != Kept::Durable && !in_memory {
+            return Err(NoteError::Volatile);
+        }
+        Ok(self.position(at))
     }
 
     pub(crate) fn monotonic_ns(&self) -> u64 {

@@ -66,3 +66,23 @@ fn a_torn_crash_is_the_same_for_the_same_seed() {
     assert!((0..10).any(|seed| torn(seed) != torn(seed + 1)));
     assert!((0..10).all(|seed| torn(seed)[..1000] == [1; 1000]));
 }
+
+#[test]
+fn a_file_renamed_over_another_is_there_whole_or_the_other_is() {
+    for seed in 0..64 {
+        let disk = FaultyStorage::new();
+        let (old, new) = (Path::new("/d/state"), Path::new("/d/state.new"));
+        disk.set_contents(old, b"old".to_vec());
+        let file = disk.create(new).unwrap();
+        file.write_at(0, b"new").unwrap();
+        file.sync_data().unwrap();
+        disk.rename(new, old).unwrap();
+        assert_eq!(disk.files(), [old]);
+        disk.crash(Crash::Torn { seed });
+        let contents = disk.contents(old).unwrap();
+        match disk.contents(new) {
+            None => assert!([&b"old"[..], b"new"].contains(&&contents[..])),
+            Some(left) => assert_eq!((&contents[..], &left[..]), (&b"old"[..], &b"new"[..])),
+        }
+    }
+}

@@ -17,17 +17,15 @@ impl BusSender {
         Self { node }
     }
 
-    /// Done once the entry is durable in the journal; the bus brings it to everyone. After a crash
-    /// it may stand there twice, under one id.
+    /// Done once the entry is durable in the journal; the bus brings it to everyone. After a crash,
+    /// or while the journal's disk fails, it may stand there several times, under one id.
     pub(crate) async fn send(&self, notification: &Notification) -> Result<(), String> {
         let action = match notification.change {
             Change::Raised => "threshold raised",
             Change::Cleared => "threshold cleared",
         };
         let noted = self.node.note(action, attributes(notification)).await;
-        noted
-            .map(|_| ())
-            .ok_or_else(|| "its journal is closed".to_owned())
+        noted.map(|_| ()).map_err(|error| error.to_string())
     }
 }
 

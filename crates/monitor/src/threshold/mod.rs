@@ -27,5 +27,5 @@ mod rule;
 mod state;
 
 pub use alarm::Change;
-pub use rule::{Counted, Rule, RuleConfig, RuleError, Side, Window};
+pub use rule::{Counted, Level, Rule, RuleConfig, RuleError, Side, Window};
 pub use state::{Crossing, GroupView, Taking, Threshold, ThresholdCounts};

@@ -1,6 +1,7 @@
 //! The transaction processor at work: one thread a rule, because databases are written.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -77,7 +78,13 @@ fn lock(ledger: &Mutex<Ledger>) -> std::sync::MutexGuard<'_, Ledger> {
 pub struct RunningTransactions {
     transactions: Transactions,
     stop: watch::Sender<bool>,
-    threads: Vec<JoinHandle<()>>,
+    work: Vec<Work>,
+}
+
+#[derive(Debug)]
+enum Work {
+    Thread(JoinHandle<()>),
+    Task(tokio::task::JoinHandle<()>),
 }
 
 impl RunningTransactions {
@@ -91,11 +98,41 @@ impl RunningTransactions {
         data: &Path,
         bus: Arc<dyn Bus>,
     ) -> Result<Self, MonitorError> {
+        let runtime = Handle::current();
+        Self::start_each(rules, data, bus, |work| {
+            let runtime = runtime.clone();
+            let thread = std::thread::Builder::new().name("transactions".to_owned());
+            let thread = thread.spawn(move || runtime.block_on(work));
+            thread.map(Work::Thread)
+        })
+        .await
+    }
+
+    /// The same in tasks of the caller's runtime, which wait for their databases where they run:
+    /// for seeded simulation. Dropped, they end between two steps, as a crash ends them.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_in_tasks(
+        rules: Vec<Transaction>,
+        data: &Path,
+        bus: Arc<dyn Bus>,
+    ) -> Result<Self, MonitorError> {
+        let spawn = |work| Ok(Work::Task(tokio::spawn(work)));
+        Self::start_each(rules, data, bus, spawn).await
+    }
+
+    async fn start_each(
+        rules: Vec<Transaction>,
+        data: &Path,
+        bus: Arc<dyn Bus>,
+        spawn: impl Fn(Working) -> std::io::Result<Work>,
+    ) -> Result<Self, MonitorError> {
         let (stop, stopped) = watch::channel(false);
         let mut running = Self {
             transactions: Transactions::default(),
             stop,
-            threads: Vec::new(),
+            work: Vec::new(),
         };
         let mut shared = Vec::new();
         for rule in rules {
@@ -136,14 +173,11 @@ impl RunningTransactions {
                 ledger,
                 follow,
                 stopped: stopped.clone(),
-                runtime: Handle::current(),
             };
-            let thread = std::thread::Builder::new()
-                .name("transactions".to_owned())
-                .spawn(move || worker.run(subscription));
+            let work = spawn(Box::pin(worker.run(subscription)));
             running
-                .threads
-                .push(thread.map_err(|source| MonitorError::State { path, source })?);
+                .work
+                .push(work.map_err(|source| MonitorError::State { path, source })?);
         }
         running.transactions = Transactions {
             rules: Arc::new(shared),
@@ -160,9 +194,14 @@ impl RunningTransactions {
     /// Ends them after the transaction in hand.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        for thread in self.threads.drain(..) {
+        for work in self.work.drain(..) {
             // A panic in it was logged by the hook.
-            _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            match work {
+                Work::Thread(thread) => {
+                    _ = tokio::task::spawn_blocking(move || thread.join()).await;
+                }
+                Work::Task(task) => _ = task.await,
+            }
         }
     }
 }
@@ -170,37 +209,41 @@ impl RunningTransactions {
 impl Drop for RunningTransactions {
     fn drop(&mut self) {
         self.stop.send_replace(true);
+        for work in &self.work {
+            if let Work::Task(task) = work {
+                task.abort();
+            }
+        }
     }
 }
 
-/// A rule at work.
+/// What a rule does from its start to its end.
+type Working = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A rule at work. It waits for its database where it is polled, so nothing else may need to be.
 struct Worker {
     rule: Transaction,
     ledger: Arc<Mutex<Ledger>>,
     follow: Follow,
     stopped: watch::Receiver<bool>,
-    runtime: Handle,
 }
 
 impl Worker {
-    fn run(mut self, mut subscription: Subscription) {
-        while let Some(event) = self.next(&mut subscription) {
+    async fn run(mut self, mut subscription: Subscription) {
+        while let Some(event) = self.next(&mut subscription).await {
             let entries = self.take(&event);
-            if !self.carry_out(&entries) {
+            if !self.carry_out(&entries).await {
                 return;
             }
         }
     }
 
-    fn next(&mut self, subscription: &mut Subscription) -> Option<Event> {
-        let stopped = &mut self.stopped;
-        self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                _ = stopped.wait_for(|stop| *stop) => None,
-                event = subscription.next() => event,
-            }
-        })
+    async fn next(&mut self, subscription: &mut Subscription) -> Option<Event> {
+        tokio::select! {
+            biased;
+            _ = self.stopped.wait_for(|stop| *stop) => None,
+            event = subscription.next() => event,
+        }
     }
 
     fn take(&mut self, event: &Event) -> Vec<(String, Values)> {
@@ -233,14 +276,15 @@ impl Worker {
 
     /// Carries out what came with an event, however often the machine refuses; false when told to
     /// stop.
-    fn carry_out(&mut self, entries: &[(String, Values)]) -> bool {
+    async fn carry_out(&mut self, entries: &[(String, Values)]) -> bool {
         let Ok(place) = postcard::to_stdvec(&self.follow.saved()) else {
             // Its form has no part that cannot be written.
             return false;
         };
         let mut refused = false;
         loop {
-            match lock(&self.ledger).carry_out(entries, &place) {
+            let carried = lock(&self.ledger).carry_out(entries, &place);
+            match carried {
                 Ok((_, dead)) => {
                     if dead > 0 {
                         let rule = self.rule.name();
@@ -254,13 +298,8 @@ impl Worker {
                     }
                 }
             }
-            let stopped = &mut self.stopped;
-            let stop = self.runtime.block_on(async {
-                tokio::time::timeout(RETRY_AFTER, stopped.wait_for(|stop| *stop))
-                    .await
-                    .is_ok()
-            });
-            if stop {
+            let stopped = self.stopped.wait_for(|stop| *stop);
+            if tokio::time::timeout(RETRY_AFTER, stopped).await.is_ok() {
                 return false;
             }
         }
