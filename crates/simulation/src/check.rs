@@ -4,6 +4,10 @@
 //! ([`lack`], [`alive`]). After the last crash: the disks hold what was promised, and the
 //! timelines made from them say what the clients know ([`after_crash`]).
 
+mod repository;
+mod thresholds;
+mod transactions;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -14,7 +18,7 @@ use selvedge_journal::{EpochStart, read_dir};
 use selvedge_session::{Relation, Timeline, timeline};
 
 use crate::Counts;
-use crate::ledger::{Book, Tag};
+use crate::ledger::{Book, Promise, Tag};
 use crate::server::Server;
 use crate::service::TAG;
 use crate::world::{World, client_counts, lock};
@@ -22,10 +26,17 @@ use crate::world::{World, client_counts, lock};
 type Records = BTreeMap<(ServerName, Epoch), BTreeMap<u64, Bytes>>;
 
 /// What someone does not know yet that he should; `None` once all know all.
-pub(crate) fn lack(world: &World) -> Option<String> {
+pub(crate) async fn lack(world: &World) -> Option<String> {
+    let lack = journals_lack(world).or_else(|| transactions::lack(world));
+    match lack {
+        None => thresholds::lack(world).await,
+        lack => lack,
+    }
+}
+
+fn journals_lack(world: &World) -> Option<String> {
     let nodes: Vec<_> = world
-        .servers
-        .iter()
+        .owners()
         .map(|server| (server, server.node()))
         .collect();
     for (owner, node) in &nodes {
@@ -50,6 +61,9 @@ pub(crate) fn lack(world: &World) -> Option<String> {
                     ));
                 }
             }
+            if let Some(lack) = repository::lack(world, &owner.name, &range) {
+                return Some(lack);
+            }
             let kept = lock(&world.witness.kept);
             let records = kept.records.get(&(owner.name.clone(), range.epoch));
             let have = records.map_or(0, |records| records.range(..range.durable_end).count());
@@ -64,8 +78,16 @@ pub(crate) fn lack(world: &World) -> Option<String> {
     None
 }
 
+/// What those must have who keep something.
+pub(crate) async fn kept(world: &World) {
+    repository::holds_everything(world);
+    transactions::once_each(world);
+    thresholds::once_each(world).await;
+}
+
 /// Every living peer remembers what was promised, and the same visits.
-pub(crate) fn alive(world: &World) {
+pub(crate) async fn alive(world: &World) {
+    kept(world).await;
     let book = world.ledger.book();
     for server in &world.servers {
         let Some(node) = server.node() else { continue };
@@ -107,7 +129,7 @@ fn any_volatile(world: &World) -> bool {
     };
     kept.records.values().any(started)
         || !kept.gaps.is_empty()
-        || world.servers.iter().any(|server| {
+        || world.owners().any(|server| {
             server
                 .node()
                 .is_some_and(|node| node.journal().counters().volatile_records > 0)
@@ -118,7 +140,7 @@ fn any_volatile(world: &World) -> bool {
 pub(crate) fn after_crash(world: &Arc<World>) -> Counts {
     let mut counts = client_counts(world);
     let mut disks = Records::new();
-    for server in &world.servers {
+    for server in world.owners() {
         disks.extend(read_disk(world, server));
     }
     check_promises(world, &disks);
@@ -253,6 +275,36 @@ fn entries_of(records: &Records) -> Vec<Entry> {
     entries
 }
 
+/// The entries of the journals' durable records, as the witness has them.
+fn durable_entries(world: &World) -> Vec<Entry> {
+    let kept = lock(&world.witness.kept);
+    let mut durable = Records::new();
+    for server in world.owners() {
+        let Some(node) = server.node() else { continue };
+        for range in node.journal().epochs() {
+            let key = (server.name.clone(), range.epoch);
+            if let Some(records) = kept.records.get(&key) {
+                let records = records.range(..range.durable_end);
+                let records = records.map(|(sequence, payload)| (*sequence, payload.clone()));
+                durable.insert(key, records.collect());
+            }
+        }
+    }
+    entries_of(&durable)
+}
+
+/// An attribute of an entry's effect or end.
+fn attribute<'a>(entry: &'a Entry, name: &str) -> Option<&'a str> {
+    let effect = entry
+        .effect
+        .iter()
+        .flat_map(|(_, effect)| &effect.attributes);
+    let closing = entry.closing.iter().flat_map(|closing| &closing.attributes);
+    let mut all = effect.chain(closing);
+    let found = all.find(|(found, _)| &**found == name)?;
+    Some(&found.1)
+}
+
 /// What was written of an entry's effect and end is that entry's.
 fn check_parts(world: &World, entries: &[Entry]) {
     for entry in entries {
@@ -337,11 +389,7 @@ fn check_visits(world: &World, entries: &[Entry], counts: &mut Counts) {
                 ));
             }
         }
-        let lossy = visit.lossy
-            || book
-                .promises
-                .iter()
-                .any(|promise| promise.visit == number && !promise.durable);
+        let lossy = is_lossy(&book, number);
         compare(world, &book, number, &line, lossy, counts);
         // The repository may hold more: entries that were volatile and are gone from the disk.
         let other = timeline(visit.session, witnessed.iter().cloned());
@@ -356,6 +404,12 @@ fn check_visits(world: &World, entries: &[Entry], counts: &mut Counts) {
                 .violation(format!("visit {number}: the witness lacks {missing:?}"));
         }
     }
+}
+
+/// Whether the fabric may have lost something of a visit.
+fn is_lossy(book: &Book, number: usize) -> bool {
+    let volatile = |promise: &Promise| promise.visit == number && !promise.durable;
+    book.visits[number].lossy || book.promises.iter().any(volatile)
 }
 
 fn positions(line: &Timeline) -> BTreeSet<&Position> {

@@ -1,6 +1,8 @@
 //! What goes wrong, and when. Each seed has its own choice of kinds and its own pace, so that some
 //! runs are calm and some are terrible in one way only.
 
+pub(crate) mod keepers;
+
 use std::sync::Arc;
 
 use selvedge_gateway::jar::Jars;
@@ -58,10 +60,11 @@ pub(crate) async fn run(world: Arc<World>) {
     if kinds.is_empty() {
         return;
     }
+    let mut over = world.visits_over.subscribe();
     let mut under_way = JoinSet::new();
     loop {
         let pause = random.ms(pause_ms / 2, pause_ms * 3 / 2);
-        if timeout(pause, world.visits_over.notified()).await.is_ok() {
+        if timeout(pause, over.wait_for(|over| *over)).await.is_ok() {
             break;
         }
         while under_way.try_join_next().is_some() {}
@@ -96,7 +99,7 @@ async fn strike(world: Arc<World>, kind: Fault, mut random: Random) {
                 },
             );
             sleep(long).await;
-            server::start(world.clone(), at).await;
+            server::start(world.clone(), server.clone()).await;
         }
         Fault::CrashHub => {
             let Some(hub) = lock(&world.hub).take() else {
@@ -175,7 +178,7 @@ pub(crate) async fn heal(world: &Arc<World>) {
     }
     hub_upset(world);
     world.network.heal(HUB);
-    for (at, server) in world.servers.iter().enumerate() {
+    for server in &world.servers {
         world.network.heal(&server.host);
         server.storage.set_full(false);
         server.storage.fail_writes(0);
@@ -184,7 +187,8 @@ pub(crate) async fn heal(world: &Arc<World>) {
             // The machine restarts: whatever an interrupted start left open is gone.
             server.storage.crash(Crash::Process);
             world.network.reset(&server.host);
-            server::start(world.clone(), at).await;
+            server::start(world.clone(), server.clone()).await;
         }
     }
+    keepers::heal(world).await;
 }

@@ -19,14 +19,18 @@ mod check;
 mod client;
 mod clock;
 mod faults;
+mod keepers;
 mod leak;
 mod ledger;
 mod network;
 mod options;
 mod random;
+mod repository;
 mod server;
 mod service;
+mod thresholds;
 mod trace;
+mod transactions;
 mod witness;
 mod world;
 

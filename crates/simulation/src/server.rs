@@ -1,4 +1,5 @@
-//! One content server: a disk that outlives it, a clock, and while it lives a real node.
+//! One server: a disk that outlives it, a clock, and while it lives a real node; with a threshold
+//! monitor beside it, if it is that one's.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -12,7 +13,8 @@ use selvedge_bus::{
 use selvedge_identity::ServerName;
 use selvedge_journal::testing::{Crash, FaultyStorage};
 use selvedge_journal::{Driver, Durability, JournalOptions};
-use selvedge_node::{AgentMode, Node, NodeOptions};
+use selvedge_monitor::StatusAsker;
+use selvedge_node::{AgentMode, MemoryOptions, Node, NodeOptions};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -20,12 +22,23 @@ use crate::Plant;
 use crate::clock::SimClock;
 use crate::leak::Leaking;
 use crate::random::{Random, SeededEntropy};
+use crate::thresholds::{self, Watching};
 use crate::world::{HUB, KEY, World, lock};
 
 /// Between two tries to start.
 const START_AGAIN: Duration = Duration::from_millis(250);
 
+/// What a server is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It does the users' work.
+    Content,
+    /// Its journal tells of crossings.
+    Thresholds,
+}
+
 pub(crate) struct Server {
+    role: Role,
     pub(crate) host: String,
     pub(crate) name: ServerName,
     pub(crate) storage: FaultyStorage,
@@ -46,19 +59,26 @@ struct Live {
     node: Node,
     bus: TcpBus,
     tasks: Vec<AbortHandle>,
+    watching: Option<Watching>,
 }
 
 impl Server {
-    pub(crate) fn new(seed: u64, number: usize, begin: Instant, random: &mut Random) -> Self {
-        let host = format!("content-{number}");
+    pub(crate) fn new(
+        seed: u64,
+        role: Role,
+        host: String,
+        begin: Instant,
+        random: &mut Random,
+    ) -> Self {
         // A stream of its own: the others stay as they were before there were modes.
         let mut agents = Random::new(seed, &format!("agent of {host}"));
-        let agent = match agents.index(2) {
-            0 => AgentMode::RealTime,
+        let agent = match (role, agents.index(2)) {
+            (Role::Thresholds, _) | (_, 0) => AgentMode::RealTime,
             _ => AgentMode::Period(agents.ms(100, 3000)),
         };
         let skew_ns = random.between(0, 7_200_000_000_000).cast_signed() - 3_600_000_000_000;
         Self {
+            role,
             name: ServerName::new(&host).expect("a server's name"),
             storage: FaultyStorage::new(),
             clock: Arc::new(SimClock::new(begin, skew_ns)),
@@ -82,6 +102,12 @@ impl Server {
         lock(&self.live).as_ref().map(|live| live.node.clone())
     }
 
+    /// How its monitor's rules stand, while it lives.
+    pub(crate) fn asker(&self) -> Option<StatusAsker> {
+        let live = lock(&self.live);
+        live.as_ref()?.watching.as_ref().map(Watching::asker)
+    }
+
     /// Something happened to it.
     pub(crate) fn upset(&self) {
         *lock(&self.upset) = Some(Instant::now());
@@ -102,10 +128,10 @@ impl Server {
         true
     }
 
-    /// The process ends at this instant, whatever it does.
-    pub(crate) fn crash(&self, world: &World, crash: Crash) {
+    /// The process ends at this instant, whatever it does; false if there is none.
+    pub(crate) fn crash(&self, world: &World, crash: Crash) -> bool {
         let Some(live) = lock(&self.live).take() else {
-            return;
+            return false;
         };
         world
             .trace
@@ -117,9 +143,11 @@ impl Server {
         for task in live.tasks {
             task.abort();
         }
+        drop(live.watching);
         live.bus.stop();
         self.storage.crash(crash);
         self.upset();
+        true
     }
 
     /// The end of a run: the machine stops, and what was not synced is gone.
@@ -132,7 +160,10 @@ impl Server {
         let clock = self.clock.clone();
         let mut options = NodeOptions::new(
             self.name.clone(),
-            "content",
+            match self.role {
+                Role::Content => "content",
+                Role::Thresholds => "threshold",
+            },
             self.folder(),
             world.keys.clone(),
         );
@@ -140,6 +171,9 @@ impl Server {
         options.clock = self.clock.clone();
         options.entropy = self.entropy.clone();
         options.agent.mode = self.agent;
+        if self.role != Role::Content {
+            options.memory = MemoryOptions::positions_only();
+        }
         options.journal = JournalOptions {
             driver: Driver::Manual,
             segment_bytes: self.segment_bytes,
@@ -158,22 +192,16 @@ impl Server {
 }
 
 /// Starts a server and keeps trying.
-pub(crate) async fn start(world: Arc<World>, at: usize) {
-    let server = &world.servers[at];
+pub(crate) async fn start(world: Arc<World>, server: Arc<Server>) {
     loop {
         server.upset();
-        let dial = Arc::new(Dialer {
-            world: world.clone(),
-            host: server.host.clone(),
-        });
-        let options = world.link_options(&server.host);
-        let bus = TcpBus::start_over(dial, KEY, &server.host, options).expect("random bytes");
+        let bus = world.dial(&server.host);
         let network: Arc<dyn Bus> = match world.options.plant {
             Plant::LostDelivery => Arc::new(Leaky(bus.clone())),
             _ => Arc::new(bus.clone()),
         };
-        match Node::start(server.options(&world), network).await {
-            Ok(node) => {
+        match begin(&world, &server, network).await {
+            Ok((node, watching)) => {
                 let recovered = node.journal().recovered().clone();
                 world.trace.event(
                     &server.host,
@@ -196,12 +224,13 @@ pub(crate) async fn start(world: Arc<World>, at: usize) {
                     world.trace.violation(damage);
                 }
                 let random = Random::new(world.seed, &format!("disk {}", node.journal().epoch()));
-                let disk = tokio::spawn(disk(world.clone(), at, node.clone(), random));
+                let disk = tokio::spawn(disk(server.clone(), node.clone(), random));
                 server.upset();
                 *lock(&server.live) = Some(Live {
                     node,
                     bus,
                     tasks: vec![disk.abort_handle()],
+                    watching,
                 });
                 return;
             }
@@ -218,11 +247,29 @@ pub(crate) async fn start(world: Arc<World>, at: usize) {
     }
 }
 
+/// A node, and what runs beside it.
+async fn begin(
+    world: &Arc<World>,
+    server: &Arc<Server>,
+    network: Arc<dyn Bus>,
+) -> Result<(Node, Option<Watching>), String> {
+    let node = Node::start(server.options(world), network.clone()).await;
+    let node = node.map_err(|error| error.to_string())?;
+    let watching = match server.role {
+        Role::Content => None,
+        Role::Thresholds => {
+            let began = thresholds::watch(world, server, node.clone(), network).await;
+            Some(began.map_err(|error| error.to_string())?)
+        }
+    };
+    Ok((node, watching))
+}
+
 /// The disk: commits what is queued, now and then slowly.
-async fn disk(world: Arc<World>, at: usize, node: Node, mut random: Random) {
+async fn disk(server: Arc<Server>, node: Node, mut random: Random) {
     loop {
         sleep(random.ms(1, 4)).await;
-        let stalled = *lock(&world.servers[at].stalled_until);
+        let stalled = *lock(&server.stalled_until);
         if let Some(until) = stalled {
             sleep_until(until).await;
         }

@@ -13,6 +13,9 @@ use tokio::time::{sleep, timeout};
 use crate::Plant;
 use crate::ledger::{Promise, Tag, Unheld};
 use crate::random::Random;
+use crate::server::Server;
+use crate::thresholds::VISIT;
+use crate::transactions::{ORDER, order};
 use crate::world::World;
 
 /// Whoever waits longer for an answer gives up.
@@ -103,6 +106,12 @@ async fn handle(
     };
     let exchange = node.take(inbound).await;
     exchange.attribute(TAG, &tag.to_string());
+    exchange.attribute(VISIT, &request.visit.to_string());
+    if request.carried.is_none()
+        && let Some(item) = order(tag)
+    {
+        exchange.attribute(ORDER, item);
+    }
     let epoch = node.journal().epoch();
     if request.carried.is_none() {
         look_for_heads(&world, at, &node, &exchange, &request);
@@ -207,7 +216,7 @@ fn look_for_heads(world: &World, at: usize, node: &Node, exchange: &Exchange, re
         if held {
             continue;
         }
-        let calm = |server| world.is_calm(server);
+        let calm = |server: &Arc<Server>| world.is_calm(server);
         let owner = world.server(head.position.server.as_str());
         let unheld = Unheld {
             tag: request.tag,

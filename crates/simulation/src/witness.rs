@@ -1,4 +1,4 @@
-//! The repository's model: a subscriber that keeps everything, by position, over its own restarts.
+//! What the repository is compared with: a subscriber that keeps everything, by position, over its own restarts.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -8,8 +8,7 @@ use selvedge_bus::{Bus, Event, Subscribe, TcpBus};
 use selvedge_identity::{Epoch, Position, ServerName};
 use tokio::sync::Notify;
 
-use crate::server::Dialer;
-use crate::world::{KEY, World, lock};
+use crate::world::{World, lock};
 
 /// The witness, as the network names it.
 pub(crate) const HOST: &str = "witness";
@@ -33,12 +32,7 @@ pub(crate) struct Kept {
 /// Follows everything, for ever.
 pub(crate) async fn run(world: Arc<World>) {
     loop {
-        let dial = Arc::new(Dialer {
-            world: world.clone(),
-            host: HOST.to_owned(),
-        });
-        let options = world.link_options(HOST);
-        let bus = TcpBus::start_over(dial, KEY, HOST, options).expect("random bytes");
+        let bus = world.dial(HOST);
         let from = {
             let kept = lock(&world.witness.kept);
             let position = |(server, (epoch, sequence)): (&ServerName, &(Epoch, u64))| Position {

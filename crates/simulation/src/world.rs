@@ -3,19 +3,25 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use selvedge_bus::{Hub, HubOptions, LinkOptions};
+use selvedge_bus::{Hub, HubOptions, LinkOptions, TcpBus};
+use selvedge_entry::Timestamp;
 use selvedge_gateway::jar::Jars;
 use selvedge_identity::{KeyRing, SessionId};
-use tokio::sync::Notify;
+use selvedge_journal::testing::Crash;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::keepers::Keeper;
 use crate::ledger::{Ledger, Visit};
 use crate::network::{Network, Weather};
 use crate::random::Random;
-use crate::server::Server;
+use crate::server::{Dialer, Role, Server};
 use crate::trace::Trace;
 use crate::witness::Witness;
-use crate::{Counts, Options, Outcome, check, client, faults, server, witness};
+use crate::{
+    Counts, Options, Outcome, check, client, faults, repository, server, thresholds, transactions,
+    witness,
+};
 
 /// The fleet's key of the bus.
 pub(crate) const KEY: [u8; 32] = [0x5e; 32];
@@ -39,12 +45,19 @@ pub(crate) struct World {
     pub(crate) front: Front,
     pub(crate) hub: Mutex<Option<Hub>>,
     pub(crate) hub_upset: Mutex<Option<Instant>>,
-    pub(crate) servers: Vec<Server>,
+    /// The content servers.
+    pub(crate) servers: Vec<Arc<Server>>,
+    /// The threshold monitor's.
+    pub(crate) thresholds: Arc<Server>,
+    /// When the monitor's first life began, on its clock: entries of before do not count.
+    pub(crate) counts_from: Mutex<Option<Timestamp>>,
     pub(crate) witness: Witness,
+    pub(crate) repository: repository::Machine,
+    pub(crate) transactions: transactions::Machine,
     /// Of two gateways before every browser.
     pub(crate) gateways: [Mutex<Jars<SessionId>>; 2],
     pub(crate) ledger: Ledger,
-    pub(crate) visits_over: Notify,
+    pub(crate) visits_over: watch::Sender<bool>,
 }
 
 /// The clients' side of the fleet: how requests and answers fare.
@@ -74,8 +87,14 @@ impl World {
         };
         let count = random.between(2, 4) as usize;
         let servers = (1..=count)
-            .map(|number| Server::new(seed, number, begin, &mut random))
+            .map(|number| {
+                let host = format!("content-{number}");
+                Arc::new(Server::new(seed, Role::Content, host, begin, &mut random))
+            })
             .collect();
+        let mut others = Random::new(seed, "other servers");
+        let host = thresholds::HOST.to_owned();
+        let thresholds = Server::new(seed, Role::Thresholds, host, begin, &mut others);
         Self {
             seed,
             options,
@@ -87,10 +106,14 @@ impl World {
             hub: Mutex::default(),
             hub_upset: Mutex::default(),
             servers,
+            thresholds: Arc::new(thresholds),
+            counts_from: Mutex::default(),
             witness: Witness::default(),
+            repository: repository::Machine::new(seed),
+            transactions: transactions::Machine::new(),
             gateways: std::array::from_fn(|_| Mutex::new(Jars::new(64))),
             ledger: Ledger::default(),
-            visits_over: Notify::new(),
+            visits_over: watch::Sender::new(false),
         }
     }
 
@@ -123,14 +146,29 @@ impl World {
         }
     }
 
+    /// A host's link to the hub.
+    pub(crate) fn dial(self: &Arc<Self>, host: &str) -> TcpBus {
+        let dial = Arc::new(Dialer {
+            world: self.clone(),
+            host: host.to_owned(),
+        });
+        let options = self.link_options(host);
+        TcpBus::start_over(dial, KEY, host, options).expect("random bytes")
+    }
+
     /// Whether nothing happened to this server or the hub lately.
     pub(crate) fn is_calm(&self, server: &Server) -> bool {
         let upset = |at: &Mutex<Option<Instant>>| lock(at).is_some_and(|at| at.elapsed() < UPSET);
         !upset(&self.hub_upset) && !upset(&server.upset)
     }
 
-    pub(crate) fn server(&self, name: &str) -> Option<&Server> {
-        self.servers.iter().find(|server| server.host == name)
+    /// Every server that has a journal.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = &Arc<Server>> {
+        self.servers.iter().chain([&self.thresholds])
+    }
+
+    pub(crate) fn server(&self, name: &str) -> Option<&Arc<Server>> {
+        self.owners().find(|server| server.host == name)
     }
 }
 
@@ -155,7 +193,10 @@ pub(crate) async fn run(seed: u64, options: Options) -> Outcome {
             .trace
             .violation("something waits for ever: the run does not end".to_owned());
     }
-    for server in &world.servers {
+    for keeper in Keeper::ALL {
+        keeper.crash(&world, Crash::Forget);
+    }
+    for server in world.owners() {
         server.stop_now(&world);
     }
     let mut counts = check::after_crash(&world);
@@ -179,10 +220,13 @@ impl World {
 
 async fn phases(world: &Arc<World>) {
     world.start_hub();
-    for at in 0..world.servers.len() {
-        server::start(world.clone(), at).await;
+    for server in &world.servers {
+        server::start(world.clone(), server.clone()).await;
     }
     let witness = tokio::spawn(witness::run(world.clone()));
+    for keeper in Keeper::ALL {
+        keeper.start(world).await;
+    }
     rest(world, "at the start").await;
     let mut random = Random::new(world.seed, "clients");
     let mut clients = Vec::new();
@@ -205,16 +249,21 @@ async fn phases(world: &Arc<World>) {
         clients.push(tokio::spawn(client::run(world.clone(), number, own)));
     }
     let faults = tokio::spawn(faults::run(world.clone()));
+    let keepers_faults = tokio::spawn(faults::keepers::run(world.clone()));
     for client in clients {
         if client.await.is_err() {
             world.trace.violation("a client panicked".to_owned());
         }
     }
-    world.visits_over.notify_one();
+    world.visits_over.send_replace(true);
     let _ = faults.await;
+    let _ = keepers_faults.await;
     faults::heal(world).await;
     rest(world, "at the end").await;
-    check::alive(world);
+    check::alive(world).await;
+    faults::keepers::stop_all(world).await;
+    rest(world, "after what keeps it has stopped once more").await;
+    check::kept(world).await;
     witness.abort();
 }
 
@@ -222,7 +271,7 @@ async fn phases(world: &Arc<World>) {
 async fn rest(world: &Arc<World>, when: &str) {
     let until = Instant::now() + REST_MAX;
     loop {
-        let Some(lack) = check::lack(world) else {
+        let Some(lack) = check::lack(world).await else {
             world.trace.event("world", format_args!("at rest {when}"));
             return;
         };
