@@ -44,32 +44,45 @@ pub(crate) struct Naming {
 /// How the gateway's upstreams do, by name.
 type Costs = Arc<RwLock<HashMap<String, Option<f64>>>>;
 
+/// What this process answers from: its zones, secrets and memory. None without zones; `example` are
+/// the example servers, which have one where the configuration has none.
+pub(crate) fn authority(base: &Base, example: usize) -> Result<Option<Arc<Authority>>> {
+    let mut options = base.config.dns.clone();
+    let zones = if !options.zones.is_empty() {
+        options.read_zones(&base.folder)?
+    } else if example > 0 {
+        example_zone(&mut options, example)?
+    } else {
+        return Ok(None);
+    };
+    let authority = Authority::new(AuthorityParts {
+        options: options.authority()?,
+        zones,
+        secrets: options.secrets(half(base.key_of(purpose::DNS_COOKIE)))?,
+        race_secret: half(base.key_of(purpose::DNS_RACE)),
+        seed: seed()?,
+    });
+    Ok(Some(Arc::new(authority)))
+}
+
 impl Naming {
-    /// Starts it, where there are zones; `example` are the example servers, which have one where
-    /// the configuration has none.
+    /// Starts it, where it is told to listen.
     pub(crate) fn start(
         base: &Base,
-        example: usize,
+        authority: Option<Arc<Authority>>,
         ephemeral: bool,
         gateway: GatewayMetrics,
     ) -> Result<Option<Self>> {
-        let mut options = base.config.dns.clone();
-        let zones = if !options.zones.is_empty() {
-            options.read_zones(&base.folder)?
-        } else if example > 0 {
-            example_zone(&mut options, example)?
-        } else {
-            return Ok(None);
-        };
+        let mut options = base.config.dns.server();
         for listen in &mut options.listen {
             *listen = port(*listen, ephemeral);
         }
-        if options.listen.is_empty() {
+        let Some(authority) = authority.filter(|_| !options.listen.is_empty()) else {
             return Ok(None);
-        }
+        };
         let costs = Costs::default();
         let known = costs.clone();
-        let standings = move |site: &str| {
+        authority.set_standings(Box::new(move |site: &str| {
             let costs = known.read().unwrap_or_else(PoisonError::into_inner);
             match costs.get(site) {
                 // A site that is no upstream of this gateway is nobody's to judge.
@@ -77,18 +90,10 @@ impl Naming {
                 Some(Some(cost)) => Standing::Up(*cost),
                 Some(None) => Standing::Down,
             }
-        };
-        let authority = Authority::new(AuthorityParts {
-            options: options.authority()?,
-            zones,
-            secrets: options.secrets(half(base.key_of(purpose::DNS_COOKIE)))?,
-            race_secret: half(base.key_of(purpose::DNS_RACE)),
-            seed: seed()?,
-        });
-        let authority = Arc::new(authority.standings(Box::new(standings)));
+        }));
         let file = base.data.join(FILE);
         load(&authority, &file);
-        let server = Server::start(&options.server(), authority.clone())?;
+        let server = Server::start(&options, authority.clone())?;
         Ok(Some(Self {
             server,
             saving: tokio::spawn(save_regularly(authority, file.clone())),

@@ -20,7 +20,7 @@ use crate::dns::Naming;
 use crate::monitors::Monitors;
 use crate::ports::Ports;
 use crate::transmit::Transmitting;
-use crate::{config, print, signal, up};
+use crate::{config, dns, print, signal, up};
 
 /// The load balancer, with the bus hub in it (B10), and the repository where asked.
 pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
@@ -67,7 +67,8 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     metrics.more(move || counts.counts().to_prometheus());
     let mut ports = Ports::default();
     ports.add("gateway", running.local_addr());
-    let naming = Naming::start(&base, 0, false, running.metrics())?;
+    let authority = dns::authority(&base, 0)?;
+    let naming = Naming::start(&base, authority, false, running.metrics())?;
     if let Some(naming) = &naming {
         naming.show(&mut ports, &mut metrics);
     }

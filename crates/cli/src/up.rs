@@ -22,7 +22,7 @@ use crate::monitors::Monitors;
 use crate::ports::Ports;
 use crate::print::{self, DIM, NAME, styled};
 use crate::transmit::Transmitting;
-use crate::{config, signal};
+use crate::{config, dns, signal};
 
 /// Example content servers, unless told otherwise.
 const SERVERS: u16 = 3;
@@ -110,7 +110,8 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
         true => backs.upstreams.len(),
         false => 0,
     };
-    let naming = Naming::start(base, examples, args.ephemeral, gateway.metrics())?;
+    let authority = dns::authority(base, examples)?;
+    let naming = Naming::start(base, authority, args.ephemeral, gateway.metrics())?;
     if let Some(naming) = &naming {
         naming.show(&mut ports, &mut metrics);
     }

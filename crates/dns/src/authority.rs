@@ -70,7 +70,7 @@ pub struct Authority {
     pub(crate) secrets: Secrets,
     /// Labels of raced aliases are signed with it.
     pub(crate) race_secret: [u8; 16],
-    pub(crate) standings: Box<Standings>,
+    standings: OnceLock<Box<Standings>>,
     /// The master of the races; without one nothing races.
     pub(crate) races: OnceLock<Arc<dyn Races>>,
     books: Mutex<Books>,
@@ -125,7 +125,7 @@ impl Authority {
             generation: AtomicU64::new(0),
             secrets,
             race_secret,
-            standings: Box::new(|_| Standing::Up(0.0)),
+            standings: OnceLock::new(),
             races: OnceLock::new(),
             books: Mutex::new(Books {
                 winners: Winners::new(seed ^ 1),
@@ -139,11 +139,15 @@ impl Authority {
         }
     }
 
-    /// Told by that how sites do.
-    #[must_use]
-    pub fn standings(mut self, standings: Box<Standings>) -> Self {
-        self.standings = standings;
-        self
+    /// Is told by that how sites do from now on; a second one changes nothing.
+    pub fn set_standings(&self, standings: Box<Standings>) {
+        let _ = self.standings.set(standings);
+    }
+
+    /// How a site does.
+    pub(crate) fn standing(&self, site: &str) -> Standing {
+        let told = self.standings.get();
+        told.map_or(Standing::Up(0.0), |standings| standings(site))
     }
 
     /// Has its races run by that master from now on; a second one changes nothing.

@@ -17,8 +17,10 @@ mod books;
 pub mod build;
 pub mod cookie;
 mod counts;
+pub mod fuzz;
 pub mod hash;
 mod limit;
+mod lookup;
 pub mod master;
 mod name;
 mod options;
@@ -34,6 +36,7 @@ pub use authority::{Authority, AuthorityOptions, AuthorityParts};
 pub use books::{Change, Network, Recent, Sources, Winner, WinnerKey, Winners};
 pub use counts::{Count, Counts};
 pub use limit::{LimitOptions, Limiter, Verdict};
+pub use lookup::{LookupError, lookup};
 pub use name::{LABEL_MAX, NAME_MAX, Name, NameError};
 pub use options::{
     DnsError, DnsOptions, LimitSection, NameOptions, RaceOptions, SiteOptions, ZoneOptions,

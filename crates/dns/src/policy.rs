@@ -163,7 +163,12 @@ impl Choices {
     }
 
     /// The place of the choice from `from` on whose site works; `from` itself if none does.
-    pub(crate) fn working(&self, from: usize, sites: &[Site], standings: &Standings) -> usize {
+    pub(crate) fn working(
+        &self,
+        from: usize,
+        sites: &[Site],
+        standings: &dyn Fn(&str) -> Standing,
+    ) -> usize {
         let count = self.choices.len();
         let around = (0..count).map(|step| (from + step) % count);
         let mut working = around.filter(|at| self.cost(*at, sites, standings).is_some());
@@ -176,7 +181,7 @@ impl Choices {
         one: usize,
         other: usize,
         sites: &[Site],
-        standings: &Standings,
+        standings: &dyn Fn(&str) -> Standing,
     ) -> usize {
         let cost = |at| self.cost(at, sites, standings).unwrap_or(f64::INFINITY);
         match cost(other) < cost(one) {
@@ -185,7 +190,7 @@ impl Choices {
         }
     }
 
-    fn cost(&self, at: usize, sites: &[Site], standings: &Standings) -> Option<f64> {
+    fn cost(&self, at: usize, sites: &[Site], standings: &dyn Fn(&str) -> Standing) -> Option<f64> {
         let Some(site) = self.choices[at].site else {
             return Some(0.0);
         };

@@ -36,7 +36,12 @@ impl Authority {
         let whole = match asked.site {
             Some(name) => {
                 let place = place_of(choices, site_of(name)?)?;
-                match policed.steered.form {
+                // Who asks for recursion passes answers on as they are: it follows no alias.
+                let form = match query.recursion_desired {
+                    true => RaceForm::Address,
+                    false => policed.steered.form,
+                };
+                match form {
                     RaceForm::Address => {
                         answer.addresses(&choices.choices[place].body, choices.ttl, &mut out)
                     }
@@ -57,8 +62,9 @@ impl Authority {
                 };
                 let incumbent = self.winners(|winners| winners.incumbent(&key).and_then(site_of));
                 let place = incumbent.and_then(|site| place_of(choices, site));
-                let place =
-                    place.unwrap_or_else(|| steady(&key, choices, &zones.sites, &*self.standings));
+                let place = place.unwrap_or_else(|| {
+                    steady(&key, choices, &zones.sites, &|site| self.standing(site))
+                });
                 let ttl = choices.ttl.min(self.options.unraced_ttl);
                 answer.addresses(&choices.choices[place].body, ttl, &mut out)
             }

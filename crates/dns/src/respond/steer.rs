@@ -14,7 +14,7 @@ use crate::counts::Count;
 use crate::hash::Quick;
 use crate::limit::Verdict;
 use crate::name::{labels, parent};
-use crate::policy::{Choices, Policed, Policy, Site, Standings};
+use crate::policy::{Choices, Policed, Policy, Site, Standing};
 use crate::query::kind;
 use crate::token::{self, RaceMark};
 use crate::zone::Zones;
@@ -41,7 +41,9 @@ impl Responder {
         }
         let count = choices.choices.len();
         let by_chance = |part: u64| (part as usize) % count;
-        let (sites, standings) = (&zones.sites, &*self.authority.standings);
+        let authority = self.authority.clone();
+        let standings = &|site: &str| authority.standing(site);
+        let sites = &zones.sites;
         let first = match policed.steered.policy {
             Policy::Load => {
                 let one = by_chance(asked.random >> 32);
@@ -137,8 +139,11 @@ impl Responder {
         drop(books);
         self.counts.add(why);
         let place = incumbent.and_then(|site| place_of(choices, site));
-        let place =
-            place.unwrap_or_else(|| steady(&key, choices, &zones.sites, &*authority.standings));
+        let place = place.unwrap_or_else(|| {
+            steady(&key, choices, &zones.sites, &|site| {
+                authority.standing(site)
+            })
+        });
         let ttl = choices.ttl.min(options.unraced_ttl);
         self.addresses(asked, choices, place, ttl, out)
     }
@@ -287,7 +292,7 @@ pub(super) fn steady(
     key: &WinnerKey,
     choices: &Choices,
     sites: &[Site],
-    standings: &Standings,
+    standings: &dyn Fn(&str) -> Standing,
 ) -> usize {
     let mut hasher = Quick(0).build_hasher();
     hasher.write_u64((key.network.bits >> 64) as u64);

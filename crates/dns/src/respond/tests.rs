@@ -356,8 +356,8 @@ fn plain_policies_choose_and_leave_out_what_is_down() {
         _ => Standing::Up(1.0),
     };
     let mut all = Asker::new(zones(), AuthorityOptions::default());
-    let mut some =
-        Asker::of(authority(zones(), AuthorityOptions::default()).standings(Box::new(down)));
+    let mut some = Asker::new(zones(), AuthorityOptions::default());
+    some.responder.authority.set_standings(Box::new(down));
     let chosen = |asker: &mut Asker, name: &str| -> Vec<String> {
         (0..6_u64)
             .map(|turn| {

@@ -1,7 +1,7 @@
 //! The loop, over real sockets.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 
 use super::*;
 use crate::authority::AuthorityOptions;
@@ -172,5 +172,21 @@ async fn an_address_that_is_taken_is_named() {
         error.contains(&format!("cannot listen on {address} for DNS")),
         "{error}"
     );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_are_looked_up() {
+    let (server, address) = start(&ephemeral());
+    let found = crate::lookup(address, "alias.example", LONG).expect("found");
+    assert_eq!(found, [IpAddr::from([192, 0, 2, 1])]);
+    let none = crate::lookup(address, "no.example", LONG).expect_err("none");
+    assert!(none.to_string().contains("no such name"), "{none}");
+    let wrong = crate::lookup(address, "a..b", LONG).expect_err("no name");
+    assert!(matches!(wrong, crate::LookupError::Name(_)));
+    let silent = client();
+    let silence = silent.local_addr().expect("an address");
+    let none = crate::lookup(silence, "a.example", Duration::from_millis(10));
+    assert!(matches!(none, Err(crate::LookupError::Io { .. })));
     server.stop().await;
 }

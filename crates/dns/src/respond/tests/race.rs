@@ -312,3 +312,11 @@ fn a_zones_own_name_races_with_addresses() {
     let got = racing.answer(Some("site-2")).expect("an answer");
     assert_eq!(got.sections[0], ["www.example. 120 A 198.51.100.2"]);
 }
+
+#[test]
+fn who_asks_for_recursion_gets_addresses_because_it_follows_no_alias() {
+    let mut racing = Racing::proven();
+    assert_eq!(racing.asker.ask(&www().recursion_desired()), None);
+    let got = racing.answer(Some("site-2")).expect("an answer");
+    assert_eq!(got.sections[0], ["www.example. 120 A 198.51.100.2"]);
+}
