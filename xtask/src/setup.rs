@@ -15,7 +15,7 @@ struct Need {
     why: &'static str,
 }
 
-const TESTS: [Need; 5] = [
+const TESTS: [Need; 12] = [
     Need {
         program: "haproxy",
         package: "haproxy",
@@ -41,9 +41,44 @@ const TESTS: [Need; 5] = [
         package: "iproute2",
         why: "network namespaces",
     },
+    Need {
+        program: "dig",
+        package: "bind9-dnsutils",
+        why: "a DNS client that is not ours",
+    },
+    Need {
+        program: "kdig",
+        package: "knot-dnsutils",
+        why: "a DNS client that is not ours",
+    },
+    Need {
+        program: "unbound",
+        package: "unbound",
+        why: "a resolver",
+    },
+    Need {
+        program: "named",
+        package: "bind9",
+        why: "a resolver",
+    },
+    Need {
+        program: "kresd",
+        package: "knot-resolver",
+        why: "a resolver",
+    },
+    Need {
+        program: "dnsmasq",
+        package: "dnsmasq-base",
+        why: "a resolver",
+    },
+    Need {
+        program: "pdns_recursor",
+        package: "pdns-recursor",
+        why: "a resolver",
+    },
 ];
 
-const BENCHES: [Need; 2] = [
+const BENCHES: [Need; 4] = [
     Need {
         program: "haproxy",
         package: "haproxy",
@@ -53,6 +88,16 @@ const BENCHES: [Need; 2] = [
         program: "nginx",
         package: "nginx-light",
         why: "a peer of the gateway",
+    },
+    Need {
+        program: "nsd",
+        package: "nsd",
+        why: "a peer of the name server",
+    },
+    Need {
+        program: "dnsperf",
+        package: "dnsperf",
+        why: "load for name servers",
     },
 ];
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use selvedge_dns::master;
 use selvedge_dns::{
     Authority, AuthorityParts, DnsOptions, Name, NameOptions, Policy, RaceForm, Server,
-    SiteOptions, Standing, Zones,
+    SiteOptions, Standing, Winner, WinnerKey, Zones,
 };
 use selvedge_gateway::GatewayMetrics;
 use selvedge_identity::purpose;
@@ -111,6 +111,18 @@ impl Naming {
         metrics.more(move || authority.counts().to_prometheus());
     }
 
+    /// What it answers from.
+    #[expect(dead_code, reason = "the race is wired next")]
+    pub(crate) fn authority(&self) -> &Arc<Authority> {
+        self.server.authority()
+    }
+
+    /// Where it listens, and the sockets that raced answers leave from.
+    #[expect(dead_code, reason = "the race is wired next")]
+    pub(crate) fn sockets(&self) -> Vec<(SocketAddr, Arc<std::net::UdpSocket>)> {
+        self.server.sockets().to_vec()
+    }
+
     /// Where it listens first.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.server.sockets().first().map(|(address, _)| *address)
@@ -123,6 +135,31 @@ impl Naming {
         self.server.stop().await;
         save(&authority, &self.file);
     }
+}
+
+/// Rows of the winner table that are shown at most.
+const SHOWN_MAX: usize = 1000;
+
+/// The winner table and its last changes, as `/api/v1/races` shows them.
+#[expect(dead_code, reason = "the race is wired next")]
+pub(crate) fn table(authority: &Authority) -> serde_json::Value {
+    let now = now_s();
+    authority.winners(|winners| {
+        let row = |(key, winner): (&WinnerKey, &Winner)| {
+            serde_json::json!({
+                "network": key.network.to_string(),
+                "name": Name::from_wire(&key.name).map(|name| name.to_string()),
+                "kind": key.kind,
+                "site": winner.site,
+                "since_s": winner.since_s,
+                "left_s": winner.until_s.saturating_sub(now),
+                "wins": winner.wins,
+            })
+        };
+        let rows: Vec<_> = winners.iter().take(SHOWN_MAX).map(row).collect();
+        let changes: Vec<_> = winners.changes().collect();
+        serde_json::json!({ "rows": winners.len(), "winners": rows, "changes": changes })
+    })
 }
 
 /// A zone with a name that races over the example servers. They all listen on this machine, so the
