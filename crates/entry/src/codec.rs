@@ -22,24 +22,24 @@ use crate::{Closing, Data, Direction, Effect, Opening, Outcome, RecordError, Tex
 
 type Result<T> = std::result::Result<T, RecordError>;
 
-mod opening {
-    pub(super) const DIRECTION: u32 = 1;
-    pub(super) const AT: u32 = 2;
-    pub(super) const SESSION: u32 = 3;
-    pub(super) const CLIENT: u32 = 4;
-    pub(super) const COUNTER: u32 = 5;
-    pub(super) const AFTER: u32 = 6;
-    pub(super) const UNSEEN: u32 = 7;
-    pub(super) const CALL: u32 = 8;
-    pub(super) const SERVICE: u32 = 9;
-    pub(super) const VERSION: u32 = 10;
-    pub(super) const HOST: u32 = 11;
-    pub(super) const ACTION: u32 = 12;
-    pub(super) const GENERATED: u32 = 13;
-    pub(super) const REQUEST: u32 = 14;
-    pub(super) const LINK: u32 = 15;
-    pub(super) const FLAG: u32 = 16;
-    pub(super) const ATTRIBUTE: u32 = 17;
+pub(crate) mod opening {
+    pub(crate) const DIRECTION: u32 = 1;
+    pub(crate) const AT: u32 = 2;
+    pub(crate) const SESSION: u32 = 3;
+    pub(crate) const CLIENT: u32 = 4;
+    pub(crate) const COUNTER: u32 = 5;
+    pub(crate) const AFTER: u32 = 6;
+    pub(crate) const UNSEEN: u32 = 7;
+    pub(crate) const CALL: u32 = 8;
+    pub(crate) const SERVICE: u32 = 9;
+    pub(crate) const VERSION: u32 = 10;
+    pub(crate) const HOST: u32 = 11;
+    pub(crate) const ACTION: u32 = 12;
+    pub(crate) const GENERATED: u32 = 13;
+    pub(crate) const REQUEST: u32 = 14;
+    pub(crate) const LINK: u32 = 15;
+    pub(crate) const FLAG: u32 = 16;
+    pub(crate) const ATTRIBUTE: u32 = 17;
 }
 
 pub(crate) fn put_opening(out: &mut Vec<u8>, opening: &Opening) {
@@ -160,13 +160,13 @@ pub(crate) fn read_opening(mut message: Reader<'_>, record: &Bytes) -> Result<Op
     Ok(opening)
 }
 
-mod effect {
-    pub(super) const OPENING: u32 = 1;
-    pub(super) const AFTER_NS: u32 = 2;
-    pub(super) const STATUS: u32 = 3;
-    pub(super) const OUTCOME: u32 = 4;
-    pub(super) const ATTRIBUTE: u32 = 5;
-    pub(super) const STATE: u32 = 6;
+pub(crate) mod effect {
+    pub(crate) const OPENING: u32 = 1;
+    pub(crate) const AFTER_NS: u32 = 2;
+    pub(crate) const STATUS: u32 = 3;
+    pub(crate) const OUTCOME: u32 = 4;
+    pub(crate) const ATTRIBUTE: u32 = 5;
+    pub(crate) const STATE: u32 = 6;
 }
 
 pub(crate) fn put_effect(out: &mut Vec<u8>, opening: u64, effect: &Effect) {
@@ -204,19 +204,19 @@ pub(crate) fn read_effect(mut message: Reader<'_>) -> Result<(u64, Effect)> {
     Ok((some(opening, "opening")?, effect))
 }
 
-mod closing {
-    pub(super) const OPENING: u32 = 1;
-    pub(super) const DURATION_NS: u32 = 2;
-    pub(super) const STATUS: u32 = 3;
-    pub(super) const OUTCOME: u32 = 4;
-    pub(super) const ERROR: u32 = 5;
-    pub(super) const WORK: u32 = 6;
-    pub(super) const REQUEST_BYTES: u32 = 7;
-    pub(super) const RESPONSE_BYTES: u32 = 8;
-    pub(super) const REQUEST: u32 = 9;
-    pub(super) const RESPONSE: u32 = 10;
-    pub(super) const ATTRIBUTE: u32 = 11;
-    pub(super) const STATE: u32 = 12;
+pub(crate) mod closing {
+    pub(crate) const OPENING: u32 = 1;
+    pub(crate) const DURATION_NS: u32 = 2;
+    pub(crate) const STATUS: u32 = 3;
+    pub(crate) const OUTCOME: u32 = 4;
+    pub(crate) const ERROR: u32 = 5;
+    pub(crate) const WORK: u32 = 6;
+    pub(crate) const REQUEST_BYTES: u32 = 7;
+    pub(crate) const RESPONSE_BYTES: u32 = 8;
+    pub(crate) const REQUEST: u32 = 9;
+    pub(crate) const RESPONSE: u32 = 10;
+    pub(crate) const ATTRIBUTE: u32 = 11;
+    pub(crate) const STATE: u32 = 12;
 }
 
 /// `opening` is `None` inside a whole record.

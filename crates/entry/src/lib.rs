@@ -10,6 +10,7 @@
 mod codec;
 mod entry;
 mod fold;
+mod glance;
 mod json;
 mod parts;
 mod question;
@@ -23,6 +24,7 @@ pub use entry::{
     Call, Closing, Data, Direction, Effect, Entry, Fields, Follow, Link, Opening, Outcome, Text,
 };
 pub use fold::{Fold, fold_all};
+pub use glance::{Begins, Glance};
 pub use question::{OPEN_MAX, Question, Wanted};
 pub use record::{Record, RecordError};
 pub use state::StateWrite;

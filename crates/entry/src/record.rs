@@ -56,14 +56,14 @@ pub enum RecordError {
     UnknownKind(u8),
 }
 
-const OPENING: u8 = 1;
-const EFFECT: u8 = 2;
-const CLOSING: u8 = 3;
-const WHOLE: u8 = 4;
-const BROADCAST: u8 = 5;
+pub(crate) const OPENING: u8 = 1;
+pub(crate) const EFFECT: u8 = 2;
+pub(crate) const CLOSING: u8 = 3;
+pub(crate) const WHOLE: u8 = 4;
+pub(crate) const BROADCAST: u8 = 5;
 
-const WHOLE_OPENING: u32 = 1;
-const WHOLE_CLOSING: u32 = 2;
+pub(crate) const WHOLE_OPENING: u32 = 1;
+pub(crate) const WHOLE_CLOSING: u32 = 2;
 
 const BROADCAST_OPENING: u32 = 1;
 const BROADCAST_BYTES: u32 = 2;

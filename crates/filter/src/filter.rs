@@ -64,6 +64,10 @@ impl Filter {
         contradiction(&self.condition)
     }
 
+    pub(crate) fn condition(&self) -> &Condition {
+        &self.condition
+    }
+
     /// Both filters at once.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {

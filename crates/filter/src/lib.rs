@@ -22,6 +22,7 @@
 mod contradiction;
 mod field;
 mod filter;
+mod glance;
 mod parse;
 mod token;
 

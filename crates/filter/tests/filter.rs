@@ -3,7 +3,9 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use selvedge_entry::{Closing, Data, Direction, Effect, Entry, Opening, Outcome, Timestamp};
+use selvedge_entry::{
+    Closing, Data, Direction, Effect, Entry, Glance, Opening, Outcome, Record, Timestamp,
+};
 use selvedge_filter::{DEPTH_MAX, Field, Filter, Needs, TEXT_MAX};
 use selvedge_identity::{
     ClientId, Epoch, Interaction, Origin, Position, RequestIdentifier, ServerName, SessionId, Shape,
@@ -353,11 +355,46 @@ fn conditions() -> impl Strategy<Value = (String, bool)> {
     })
 }
 
+#[test]
+fn a_glance_tells_by_the_beginning_alone_that_an_entry_never_matches() {
+    let mut opening = entry().opening;
+    opening.service = "content".into();
+    opening.action = "POST /vote".into();
+    let mut record = Vec::new();
+    Record::Opening(Box::new(opening)).encode(&mut record);
+    let Ok(Glance::Begins(begins)) = Record::glance(&record) else {
+        panic!("it begins an entry");
+    };
+    for (text, may) in [
+        ("", true),
+        ("service = content and outcome = ok", true),
+        ("service = gateway and outcome = ok", false),
+        ("not (service = content or has error)", false),
+        ("service = gateway or outcome = ok", true),
+        ("action in (\"POST /orders\", \"POST /vote\")", true),
+        ("action in (\"POST /orders\", \"GET /orders\")", false),
+        ("action ~ \"GET *\"", false),
+        ("action != \"POST /vote\"", false),
+        ("version = 1.0", true),
+    ] {
+        let filter = Filter::parse(text).unwrap();
+        assert_eq!(filter.may_match(&begins), may, "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn conditions_mean_what_their_parts_mean((text, truth) in conditions()) {
         let filter = Filter::parse(&text).unwrap();
         prop_assert_eq!(filter.matches(&entry()), truth);
+        // What a glance says never is, is not.
+        let opening = entry().opening;
+        let mut record = Vec::new();
+        Record::Opening(Box::new(opening)).encode(&mut record);
+        let Ok(Glance::Begins(begins)) = Record::glance(&record) else {
+            panic!("it begins an entry");
+        };
+        prop_assert!(filter.may_match(&begins) || !truth, "{}", text);
         prop_assert_eq!(Filter::parse(&filter.to_string()), Ok(filter));
     }
 

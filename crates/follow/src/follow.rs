@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use selvedge_bus::Batch;
-use selvedge_entry::{Entry, Fold, Record};
+use selvedge_entry::{Begins, Entry, Fold, Glance, Record};
 use selvedge_filter::Needs;
 use selvedge_identity::{Epoch, Position, ServerName};
 use serde::{Deserialize, Serialize};
@@ -152,7 +152,17 @@ impl Follow {
     }
 
     /// Takes a batch, and hands on each entry that got further.
-    pub fn take(&mut self, batch: &Batch, mut each: impl FnMut(Step<'_>)) {
+    pub fn take(&mut self, batch: &Batch, each: impl FnMut(Step<'_>)) {
+        self.take_some(batch, |_| true, each);
+    }
+
+    /// As [`Follow::take`], of entries whose beginning is wanted: of the others nothing is read.
+    pub fn take_some(
+        &mut self,
+        batch: &Batch,
+        wanted: impl Fn(&Begins<'_>) -> bool,
+        mut each: impl FnMut(Step<'_>),
+    ) {
         let Some(journal) = self.journal(&batch.server, batch.epoch) else {
             self.counts.repeated += batch.records.len() as u64;
             return;
@@ -168,7 +178,7 @@ impl Follow {
         for (index, bytes) in batch.records.iter().enumerate().skip(known) {
             let sequence = batch.first + index as u64;
             // Record 0 of an epoch is the journal's own.
-            if sequence > 0 && !journal.record(sequence, bytes, &mut each, &mut counts) {
+            if sequence > 0 && !journal.record(sequence, bytes, &wanted, &mut each, &mut counts) {
                 counts.unreadable += 1;
             }
         }
@@ -243,7 +253,8 @@ impl Follow {
             let mut records = saved.records;
             records.sort_unstable_by_key(|(sequence, _)| *sequence);
             for (sequence, bytes) in records {
-                journal.record(sequence, &Bytes::from(bytes), |_| {}, &mut counts);
+                let bytes = Bytes::from(bytes);
+                journal.record(sequence, &bytes, |_| true, |_| {}, &mut counts);
             }
             journal.told = saved.told;
             follow.journals.insert(saved.server, journal);
@@ -268,18 +279,22 @@ impl Journal {
         &mut self,
         sequence: u64,
         bytes: &Bytes,
+        wanted: impl Fn(&Begins<'_>) -> bool,
         mut each: impl FnMut(Step<'_>),
         counts: &mut FollowCounts,
     ) -> bool {
+        // Of an entry that is not wanted, or whose opening was lost or given up, nothing is made.
+        match Record::glance(bytes) {
+            Ok(Glance::Begins(begins)) if !wanted(&begins) => return true,
+            Ok(Glance::Continues { opening, .. }) if !self.open.contains_key(&opening) => {
+                return true;
+            }
+            Ok(_) => {}
+            Err(_) => return false,
+        }
         let Ok(record) = Record::decode(bytes) else {
             return false;
         };
-        // Of an entry whose opening was lost or given up nothing is made.
-        if let Record::Effect { opening, .. } | Record::Closing { opening, .. } = &record
-            && !self.open.contains_key(opening)
-        {
-            return true;
-        }
         let Some(opening) = self.fold.apply(sequence, record) else {
             return true;
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::any;
 use bytes::Bytes;
 use proptest::prelude::*;
-use selvedge_entry::{Closing, Data, Outcome, Record, RecordError};
+use selvedge_entry::{Closing, Data, Glance, Opening, Outcome, Record, RecordError};
 
 fn encode(record: &Record) -> Bytes {
     let mut out = Vec::new();
@@ -40,6 +40,29 @@ fn request_of(record: Record) -> Data {
 }
 
 proptest! {
+    #[test]
+    fn a_glance_sees_what_the_record_says(record in any::record()) {
+        let bytes = encode(&record);
+        let seen = Record::glance(&bytes).expect("it can be read");
+        let begins = |opening: &Opening, state| {
+            let Glance::Begins(begins) = seen else { panic!("{seen:?}") };
+            assert_eq!(begins.direction, opening.direction);
+            let texts = [begins.service, begins.version, begins.host, begins.action];
+            let said = [&opening.service, &opening.version, &opening.host, &opening.action];
+            assert_eq!(texts, said.map(|text| &**text));
+            assert_eq!(begins.acts, opening.session.is_some() && opening.counter.is_some());
+            assert_eq!(begins.state, state);
+        };
+        let continues = |opening, state| assert_eq!(seen, Glance::Continues { opening, state });
+        match &record {
+            Record::Opening(opening) => begins(opening, false),
+            Record::Whole(opening, closing) => begins(opening, !closing.state.is_empty()),
+            Record::Effect { opening, effect } => continues(*opening, !effect.state.is_empty()),
+            Record::Closing { opening, closing } => continues(*opening, !closing.state.is_empty()),
+            Record::Broadcast { .. } => assert_eq!(seen, Glance::Broadcast),
+        }
+    }
+
     #[test]
     fn a_record_survives_its_binary_form(record in any::record()) {
         let bytes = encode(&record);
