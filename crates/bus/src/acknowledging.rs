@@ -79,6 +79,11 @@ impl Holding {
         }
     }
 
+    /// Whether an owner asks how far its journal is held.
+    pub(crate) fn is_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// The user asks for the next event; whether one is `at_hand`. What the bus is to be told now:
     /// of each journal the sequence after the last record held.
     pub(crate) fn asks(&mut self, at_hand: bool) -> Vec<Position> {

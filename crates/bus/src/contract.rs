@@ -11,10 +11,12 @@
 //! blocks a publisher nor makes anything grow.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use selvedge_identity::{Epoch, Position, ServerName};
+use tokio::sync::Notify;
 
 use crate::{Batch, BusError, Event, Extent, Found, Holders, SourceError, Tells, Terms};
 
@@ -163,8 +165,31 @@ pub enum Start {
     Now,
 }
 
+/// For a subscriber that need not have everything at once: what comes within a while comes
+/// together, which costs both sides less. After a quiet while the first still comes at once.
+///
+/// Where its owner asks how far it is held, what comes comes at once all the same.
+#[derive(Clone, Debug, Default)]
+pub struct Pace {
+    /// How long may pass between two looks at what there is, while there always is something.
+    pub every: Duration,
+    /// To be notified when the subscriber wants what there is now.
+    pub hurry: Arc<Notify>,
+}
+
+impl Pace {
+    /// A pace that nobody hurries.
+    #[must_use]
+    pub fn every(every: Duration) -> Self {
+        Self {
+            every,
+            hurry: Arc::default(),
+        }
+    }
+}
+
 /// What to follow, and from where.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Subscribe {
     /// Who follows, for logs and metrics; at most 63 bytes count.
     pub name: String,
@@ -181,6 +206,9 @@ pub struct Subscribe {
     /// The server that holds what it gets in its memory. Owners who ask are told of it; of two
     /// subscriptions for one server the newer counts.
     pub holds: Option<ServerName>,
+    /// Where it need not have everything at once. (A bus that is reached over a link may not look
+    /// at it.)
+    pub pace: Option<Pace>,
 }
 
 impl Subscribe {
@@ -222,6 +250,13 @@ impl Subscribe {
     pub fn holds(mut self, server: ServerName) -> Self {
         self.holds = Some(server.clone());
         self.skip(server)
+    }
+
+    /// Takes what there is at this pace.
+    #[must_use]
+    pub fn pace(mut self, pace: Pace) -> Self {
+        self.pace = Some(pace);
+        self
     }
 
     /// Resumes at positions: the next record wanted of each journal.

@@ -5,6 +5,7 @@
 //! `jetstream`. The bus carries opaque records and knows nothing of entries.
 
 mod acknowledging;
+mod announcing;
 mod batch;
 mod contract;
 mod error;
@@ -19,7 +20,9 @@ pub mod testing;
 
 pub use acknowledging::{Holders, Tells};
 pub use batch::{Batch, Extent};
-pub use contract::{Bus, Events, Publisher, Source, SourceRead, Start, Subscribe, Subscription};
+pub use contract::{
+    Bus, Events, Pace, Publisher, Source, SourceRead, Start, Subscribe, Subscription,
+};
 pub use error::{BusError, SourceError};
 pub use event::Event;
 pub use hub::{Hub, HubOptions};

@@ -12,7 +12,7 @@ use std::time::Duration;
 use contract::{Harness, name, publish};
 use reader::Model;
 use selvedge_bus::testing::MemoryJournal;
-use selvedge_bus::{Bus, Event, Hub, HubOptions, Subscribe};
+use selvedge_bus::{Bus, Event, Hub, HubOptions, Pace, Subscribe, Subscription};
 use selvedge_identity::Position;
 use tokio::time::Instant;
 
@@ -165,4 +165,37 @@ async fn records_of_an_absent_owner_come_from_the_ring_and_the_rest_on_its_retur
     model.catch_up(&mut reader, &journal).await;
     assert_eq!(model.count(&journal), 111);
     assert_eq!((model.missing(), model.duplicates), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_paced_subscriber_gets_comes_together_and_the_first_of_it_at_once() {
+    const EVERY: Duration = Duration::from_secs(5);
+    let InProcess(hub) = InProcess::start().await;
+    let journal = Arc::new(MemoryJournal::new("a"));
+    let publisher = hub.join(journal.clone()).await.unwrap();
+    let pace = Pace::every(EVERY);
+    let hurry = pace.hurry.clone();
+    let paced = Subscribe::oldest("b").pace(pace);
+    let mut reader = hub.subscribe(paced).await.unwrap();
+    let mut model = Model::default();
+    model.catch_up(&mut reader, &journal).await;
+    tokio::time::sleep(2 * EVERY).await;
+
+    let begun = Instant::now();
+    let announce = async || {
+        let batch = journal.append_numbered(10);
+        publisher.announce(batch).await.unwrap();
+    };
+    let next = async |reader: &mut Subscription| match reader.next().await {
+        Some(Event::Batch(batch)) => (batch.records.len(), begun.elapsed()),
+        other => panic!("{other:?}"),
+    };
+    announce().await;
+    assert_eq!(next(&mut reader).await, (10, Duration::ZERO));
+    announce().await;
+    announce().await;
+    assert_eq!(next(&mut reader).await, (20, EVERY));
+    announce().await;
+    hurry.notify_one();
+    assert_eq!(next(&mut reader).await, (10, EVERY));
 }

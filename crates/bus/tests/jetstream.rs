@@ -4,18 +4,20 @@
 
 #[macro_use]
 mod contract;
-mod nats;
 mod reader;
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use contract::links::{announce_until_refused, announce_until_taken};
 use contract::{Harness, name, publish};
-use nats::Nats;
 use reader::Model;
 use selvedge_bus::testing::MemoryJournal;
 use selvedge_bus::{Bus, BusError, JetStreamBus, JetStreamOptions, Source, Subscribe};
 use selvedge_identity::Position;
+use selvedge_nats::Nats;
 
 const KEY: [u8; 32] = [7; 32];
 
@@ -62,6 +64,7 @@ impl Harness for JetStream {
 }
 
 contract_tests!(JetStream);
+link_tests!(JetStream);
 
 #[tokio::test]
 async fn a_wrong_password_or_key_changes_nothing() {
@@ -72,7 +75,7 @@ async fn a_wrong_password_or_key_changes_nothing() {
         error.to_string().to_lowercase().contains("authorization"),
         "{error}"
     );
-    let url = format!("nats://fleet:secret@{}", nats.address);
+    let url = format!("nats://fleet:secret@{}", nats.address());
     let of_fleet = JetStreamOptions {
         servers: vec![url],
         ..options(&nats)
@@ -176,7 +179,7 @@ async fn what_jetstream_keeps_is_read_without_its_owner() {
 #[tokio::test]
 async fn a_name_taken_while_nats_was_away_is_told_to_the_former_owner_until_it_is_free() {
     let nats = Nats::start();
-    let proxy = Proxy::start(&nats.address).await;
+    let proxy = Proxy::start(nats.address()).await;
     let through = JetStreamOptions {
         servers: vec![format!("nats://{}", proxy.address)],
         idle_max: Duration::from_millis(300),
@@ -196,21 +199,10 @@ async fn a_name_taken_while_nats_was_away_is_told_to_the_former_owner_until_it_i
     let other = connect(options(&nats), "other").await;
     let taken = other.join(twin.clone()).await.unwrap();
     proxy.mend();
-    let error = loop {
-        match publisher.announce(journal.append_numbered(1)).await {
-            Ok(()) => tokio::task::yield_now().await,
-            Err(error) => break error,
-        }
-    };
+    let error = announce_until_refused(&journal, &*publisher).await;
     assert!(matches!(error, BusError::NameTaken { .. }), "{error}");
     drop(taken);
-    while publisher
-        .announce(journal.append_numbered(1))
-        .await
-        .is_err()
-    {
-        tokio::task::yield_now().await;
-    }
+    announce_until_taken(&journal, &*publisher).await;
     model.catch_up(&mut reader, &journal).await;
     assert_eq!(model.count(&journal) as u64, journal.next().1);
 }
@@ -218,7 +210,7 @@ async fn a_name_taken_while_nats_was_away_is_told_to_the_former_owner_until_it_i
 #[tokio::test]
 async fn what_is_under_way_of_a_former_owner_cannot_come_after_a_claim() {
     let nats = Nats::start();
-    let proxy = Proxy::start(&nats.address).await;
+    let proxy = Proxy::start(nats.address()).await;
     let through = JetStreamOptions {
         servers: vec![format!("nats://{}", proxy.address)],
         ..options(&nats)
@@ -253,7 +245,7 @@ async fn what_is_under_way_of_a_former_owner_cannot_come_after_a_claim() {
 #[tokio::test]
 async fn an_owner_is_told_what_jetstream_has_stored_and_no_more() {
     let nats = Nats::start();
-    let proxy = Proxy::start(&nats.address).await;
+    let proxy = Proxy::start(nats.address()).await;
     let through = JetStreamOptions {
         servers: vec![format!("nats://{}", proxy.address)],
         ..options(&nats)
@@ -277,48 +269,9 @@ async fn an_owner_is_told_what_jetstream_has_stored_and_no_more() {
 }
 
 #[tokio::test]
-async fn records_longer_than_a_message_are_read_from_the_owner() {
-    let nats = Nats::start();
-    let journal = Arc::new(MemoryJournal::new("a"));
-    let owner = connect(options(&nats), "a").await;
-    let publisher = owner.join(journal.clone()).await.unwrap();
-    let long = bytes::Bytes::from(vec![5; 3_000_000]);
-    let batch = journal.append(vec![long.clone(), long.slice(..10), long.clone()]);
-    publisher.announce(batch).await.unwrap();
-    let follower = connect(options(&nats), "b").await;
-    let mut reader = follower.subscribe(Subscribe::oldest("b")).await.unwrap();
-    let mut model = Model::default();
-    model.catch_up(&mut reader, &journal).await;
-    let held = &model.held(&journal, journal.next().0).records;
-    assert_eq!(
-        [held[&1].len(), held[&2].len(), held[&3].len()],
-        [3_000_000, 10, 3_000_000]
-    );
-    assert_eq!(model.missing(), 0);
-}
-
-#[tokio::test]
-async fn records_that_nobody_announces_are_published_with_the_heartbeat() {
-    let nats = Nats::start();
-    let journal = Arc::new(MemoryJournal::new("a.b"));
-    let owner = connect(options(&nats), "a.b").await;
-    let _publisher = owner.join(journal.clone()).await.unwrap();
-    let follower = connect(options(&nats), "b").await;
-    let mut reader = follower.subscribe(Subscribe::oldest("b")).await.unwrap();
-    let mut model = Model::default();
-    model.catch_up(&mut reader, &journal).await;
-    journal.append_numbered(10);
-    model.catch_up(&mut reader, &journal).await;
-    journal.begin_epoch();
-    model.catch_up(&mut reader, &journal).await;
-    assert_eq!(model.count(&journal), 12);
-    assert_eq!((model.missing(), model.duplicates), (0, 0));
-}
-
-#[tokio::test]
 async fn an_announcement_waits_while_jetstream_does_not_acknowledge() {
     let nats = Nats::start();
-    let proxy = Proxy::start(&nats.address).await;
+    let proxy = Proxy::start(nats.address()).await;
     let through = JetStreamOptions {
         servers: vec![format!("nats://{}", proxy.address)],
         window_bytes: 16 * 1024,
@@ -331,20 +284,26 @@ async fn an_announcement_waits_while_jetstream_does_not_acknowledge() {
     publish(&journal, &*publisher, 100).await;
     proxy.hold();
     let mut announced = 0;
-    let waits = loop {
+    loop {
         let announcing = publisher.announce(journal.append_numbered(50));
-        tokio::select! {
-            biased;
-            done = announcing => done.unwrap(),
-            // As long as it takes for whatever can go on to go on.
-            () = tokio::time::sleep(Duration::from_millis(100)) => break true,
-        }
+        tokio::pin!(announcing);
+        // Whatever else can go on has so many turns to make room. What is left waits, and is read
+        // from the journal.
+        let mut turns = 0..1000;
+        let taken = loop {
+            let polled = poll_fn(|context| Poll::Ready(announcing.as_mut().poll(context)));
+            match polled.await {
+                Poll::Ready(taken) => break Some(taken),
+                Poll::Pending if turns.next().is_none() => break None,
+                Poll::Pending => tokio::task::yield_now().await,
+            }
+        };
+        let Some(taken) = taken else { break };
+        taken.unwrap();
         announced += 1;
-        if announced > 1000 {
-            break false;
-        }
-    };
-    assert!(waits, "{announced} batches were taken");
+        // The window, and a message under way: a batch of these is more than 1 KiB.
+        assert!(announced < 16 + 4, "{announced} batches were taken");
+    }
     proxy.mend();
     let follower = connect(options(&nats), "b").await;
     let mut reader = follower.subscribe(Subscribe::oldest("b")).await.unwrap();

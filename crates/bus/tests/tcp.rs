@@ -9,6 +9,7 @@ mod reader;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use contract::links::{announce_until_refused, announce_until_taken};
 use contract::{Harness, name, publish};
 use reader::Model;
 use selvedge_bus::testing::MemoryJournal;
@@ -56,6 +57,7 @@ impl Harness for Tcp {
 }
 
 contract_tests!(Tcp);
+link_tests!(Tcp);
 acknowledging_tests!(Tcp);
 
 /// Some links in the hub's process, some over TCP: `up` with sidecars of their own.
@@ -208,47 +210,18 @@ async fn a_name_taken_while_the_hub_was_down_is_told_to_the_former_owner_until_i
     let hub = small_ring();
     let other = hub.join(Arc::new(MemoryJournal::new("a"))).await.unwrap();
     hub.listen(address, KEY).await.unwrap();
-    let error = loop {
-        match publisher.announce(journal.append_numbered(1)).await {
-            Ok(()) => tokio::task::yield_now().await,
-            Err(error) => break error,
-        }
-    };
+    let error = announce_until_refused(&journal, &*publisher).await;
     assert!(
         matches!(&error, BusError::NameTaken { owner, .. } if owner == "this process"),
         "{error}"
     );
     drop(other);
-    while publisher
-        .announce(journal.append_numbered(1))
-        .await
-        .is_err()
-    {
-        tokio::task::yield_now().await;
-    }
+    announce_until_taken(&journal, &*publisher).await;
     let mut reader = hub.subscribe(Subscribe::oldest("b")).await.unwrap();
     let mut model = Model::default();
     model
         .until(&mut reader, |m| m.present.contains_key(&name("a")))
         .await;
-}
-
-#[tokio::test]
-async fn records_that_nobody_announces_are_told_with_the_heartbeat() {
-    let hub = small_ring();
-    let address = hub.listen(anywhere(), KEY).await.unwrap();
-    let journal = Arc::new(MemoryJournal::new("a"));
-    let mut reader = hub.subscribe(Subscribe::oldest("b")).await.unwrap();
-    let owner = TcpBus::connect(address, KEY, "a").await.unwrap();
-    let _publisher = owner.join(journal.clone()).await.unwrap();
-    let mut model = Model::default();
-    model.catch_up(&mut reader, &journal).await;
-    journal.append_numbered(10);
-    model.catch_up(&mut reader, &journal).await;
-    journal.begin_epoch();
-    model.catch_up(&mut reader, &journal).await;
-    assert_eq!(model.count(&journal), 12);
-    assert_eq!((model.missing(), model.duplicates), (0, 0));
 }
 
 #[tokio::test]
@@ -352,26 +325,4 @@ async fn a_stopped_link_ends_its_subscriptions_and_frees_its_names() {
         .unwrap_err();
     assert!(matches!(error, BusError::Closed), "{error}");
     model.until(&mut watching, |m| m.present.is_empty()).await;
-}
-
-#[tokio::test]
-async fn records_longer_than_a_batch_pass_over_links() {
-    let hub = small_ring();
-    let address = hub.listen(anywhere(), KEY).await.unwrap();
-    let owner = TcpBus::connect(address, KEY, "a").await.unwrap();
-    let journal = Arc::new(MemoryJournal::new("a"));
-    let publisher = owner.join(journal.clone()).await.unwrap();
-    let long = bytes::Bytes::from(vec![5; 3_000_000]);
-    let batch = journal.append(vec![long.clone(), long.slice(..10), long.clone()]);
-    publisher.announce(batch).await.unwrap();
-    let follower = TcpBus::connect(address, KEY, "b").await.unwrap();
-    let mut reader = follower.subscribe(Subscribe::oldest("b")).await.unwrap();
-    let mut model = Model::default();
-    model.catch_up(&mut reader, &journal).await;
-    let held = &model.held(&journal, journal.next().0).records;
-    assert_eq!(
-        [held[&1].len(), held[&2].len(), held[&3].len()],
-        [3_000_000, 10, 3_000_000]
-    );
-    assert_eq!(model.missing(), 0);
 }

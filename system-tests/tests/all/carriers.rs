@@ -2,17 +2,16 @@
 //! the repository's tree has the call with both its sides, in its place.
 
 mod applications;
-mod broker;
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use selvedge_nats::Nats;
 use selvedge_system_tests::{Query, Server, example, selvedge};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use self::broker::Broker;
 use crate::fabric::node;
 
 /// A gateway with the hub and the repository, for example services to join.
@@ -171,9 +170,9 @@ async fn http_carries_the_identifier_natively_and_as_trace_context_alone() {
 #[tokio::test]
 async fn a_message_joins_the_tree_whenever_and_by_however_many_it_is_received() {
     let fleet = Fleet::start();
-    let broker = Broker::start();
+    let broker = Nats::start();
     let prices = fleet.role("prices", "prices-1", &[]);
-    let desk = fleet.role("desk", "desk-1", &["--nats", &broker.url]);
+    let desk = fleet.role("desk", "desk-1", &["--nats", &broker.url()]);
     let (status, origin, said) = order(&desk, "message", "kettle").await;
     assert_eq!(status, 200, "{said}");
     let sent = fleet.tree(&origin, |tree| {
@@ -186,9 +185,9 @@ async fn a_message_joins_the_tree_whenever_and_by_however_many_it_is_received() 
     assert_eq!(sent["nodes"][1]["operation"], "SEND orders.new");
 
     // Its receivers come to be only now; one of them calls on.
-    let packing = ["--nats", &broker.url, "--grpc", &prices.url("grpc")];
+    let packing = ["--nats", &broker.url(), "--grpc", &prices.url("grpc")];
     let _packing = fleet.role("consumer", "packing-1", &packing);
-    let _billing = fleet.role("consumer", "billing-1", &["--nats", &broker.url]);
+    let _billing = fleet.role("consumer", "billing-1", &["--nats", &broker.url()]);
     let tree = fleet.tree(&origin, |tree| {
         let nodes = tree["nodes"].as_array();
         nodes.is_some_and(|nodes| {
@@ -227,13 +226,13 @@ async fn a_message_joins_the_tree_whenever_and_by_however_many_it_is_received() 
 #[tokio::test]
 async fn messages_worked_on_as_one_are_linked_and_stay_in_their_own_trees() {
     let fleet = Fleet::start();
-    let broker = Broker::start();
-    let desk = fleet.role("desk", "desk-1", &["--nats", &broker.url]);
+    let broker = Nats::start();
+    let desk = fleet.role("desk", "desk-1", &["--nats", &broker.url()]);
     let mut orders = Vec::new();
     for item in ["kettle", "jersey", "umbrella"] {
         orders.push(order(&desk, "message", item).await.1);
     }
-    let batch = ["--nats", &broker.url, "--batch", "3"];
+    let batch = ["--nats", &broker.url(), "--batch", "3"];
     let reporter = fleet.role("consumer", "reporter-1", &batch);
     let line = reporter.wait_for("report ");
     let report = line.split_whitespace().last().expect("an origin");

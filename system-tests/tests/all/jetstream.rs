@@ -7,9 +7,8 @@
 //! again in the one in the middle.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use selvedge_system_tests::{Query, Server, binary, root, run, selvedge};
@@ -79,7 +78,7 @@ fn nothing_is_lost_or_doubled_when_a_nats_server_dies_and_a_server_is_cut_off() 
 
 async fn in_the_middle(hosts: &[&str]) {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut nats: Vec<Nats> = (1..=3).map(|n| Nats::start(n, folder.path())).collect();
+    let mut servers: Vec<_> = (1..=3).map(|n| nats(n, folder.path())).collect();
     let gateway_config = folder.path().join("gateway.toml");
     let bus = format!("[bus]\n{NATS}\n[bus.jetstream]\nreplicas = 3\n");
     let mut upstreams = bus.clone();
@@ -137,7 +136,7 @@ async fn in_the_middle(hosts: &[&str]) {
     };
     query.until("/api/v1/journals", heard).await;
 
-    nats[1].kill();
+    servers[1].kill();
     load.more(300).await;
     // The middle's end of the link: the other keeps its routes.
     ip(&["link", "set", "sv2a", "down"]);
@@ -215,45 +214,14 @@ async fn in_memory_of(number: usize, held: &Held, wanted: &BTreeSet<&str>) {
     }
 }
 
-/// A NATS server by the example configuration. Dropped, it is killed.
-struct Nats(Child);
-
-impl Nats {
-    fn start(number: usize, folder: &Path) -> Self {
-        let program = root().join("target/python/bin/nats-server");
-        assert!(
-            program.is_file(),
-            "there is no {}: `cargo xtask setup` puts it there",
-            program.display()
-        );
-        let mut command = Command::new(program);
-        command
-            .arg("-c")
-            .arg(root().join("config/nats-server.conf"));
-        command.env("NODE", format!("nats-{number}"));
-        command.env("HOST", format!("10.0.0.{number}"));
-        command.env("STORE", folder.join(format!("nats-{number}")));
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
-        let log = BufReader::new(child.stderr.take().expect("piped"));
-        let mut lines = log.lines().map_while(Result::ok);
-        assert!(
-            lines.any(|line| line.contains("Listening for client connections")),
-            "it never listened"
-        );
-        // Whatever else it says must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self(child)
-    }
-
-    fn kill(&mut self) {
-        self.0.kill().expect("it ran");
-        self.0.wait().expect("it ended");
-    }
-}
-
-impl Drop for Nats {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// A NATS server by the example configuration.
+fn nats(number: usize, folder: &Path) -> selvedge_nats::Server {
+    let mut command = selvedge_nats::Server::program();
+    command
+        .arg("-c")
+        .arg(root().join("config/nats-server.conf"));
+    command.env("NODE", format!("nats-{number}"));
+    command.env("HOST", format!("10.0.0.{number}"));
+    command.env("STORE", folder.join(format!("nats-{number}")));
+    selvedge_nats::Server::start(&mut command)
 }

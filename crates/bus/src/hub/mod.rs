@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::announcing::parts;
 use crate::metrics::Counters;
 use crate::{
     Batch, Bus, BusError, Extent, Found, Holders, HubMetrics, JournalStatus, LinkOptions,
@@ -225,18 +226,14 @@ struct HubPublisher {
 #[async_trait]
 impl Publisher for HubPublisher {
     async fn announce(&self, batch: Batch) -> Result<(), BusError> {
-        if batch.server != self.server {
-            return Err(BusError::WrongServer {
-                owned: self.server.clone(),
-                announced: batch.server,
-            });
-        }
+        let epoch = batch.epoch;
+        let parts = parts(batch, &self.server, BATCH_BYTES_MAX)?;
         tokio::task::consume_budget().await;
-        if !self.inner.knows(self.claim, batch.epoch) {
+        if !self.inner.knows(self.claim, epoch) {
             // A new epoch: the end of the one before counts as announced too.
             self.inner.extents(self.claim, &self.source.epochs());
         }
-        for part in crate::batch::split(batch, BATCH_BYTES_MAX) {
+        for part in parts {
             self.inner.announce(self.claim, &Shared::new(part))?;
         }
         Ok(())
@@ -486,6 +483,7 @@ impl Inner {
             skip: request.skip,
             holds: request.holds,
             reports: request.reports,
+            pace: request.pace,
         };
         let subscription = HubSubscription::new(Arc::clone(self), &state, named, begin, following);
         let positions = subscription.positions(&state);

@@ -19,10 +19,12 @@ use super::cursor::{Place, Step};
 use super::journal::{Bound, JournalState, Shared};
 use super::{Inner, State};
 use crate::acknowledging::Holding;
-use crate::{Batch, Event, Events, SourceError, SourceRead};
+use crate::{Batch, Event, Events, Pace, SourceError, SourceRead};
 
 /// How many events are taken from one journal before the next has its turn.
 const TURN: usize = 32;
+/// The same, where what is taken joins what was taken before it.
+const STEPS_MAX: usize = 32 * TURN;
 /// Bytes asked of an owner at once.
 const REFILL_BYTES: usize = 256 * 1024;
 /// Reads from owners that one subscriber has going at once.
@@ -83,6 +85,10 @@ pub(crate) struct HubSubscription {
     ready: VecDeque<Item>,
     refills: FuturesUnordered<Pin<Box<dyn Future<Output = Refilled> + Send>>>,
     turn: usize,
+    /// When it last found something, and took all that there was.
+    found_at: Option<Instant>,
+    /// The last look left something for the next.
+    behind: bool,
 }
 
 /// What a subscription is, whatever it has come to.
@@ -97,6 +103,8 @@ pub(crate) struct Following {
     pub(crate) holds: Option<ServerName>,
     /// Goes only as far as owners have reported.
     pub(crate) reports: bool,
+    /// Looks no more often than this.
+    pub(crate) pace: Option<Pace>,
 }
 
 struct Cursor {
@@ -150,6 +158,8 @@ impl HubSubscription {
             ready: VecDeque::new(),
             refills: FuturesUnordered::new(),
             turn: 0,
+            found_at: None,
+            behind: false,
         };
         subscription.grow(state);
         if begin == Begin::Now {
@@ -192,12 +202,17 @@ impl HubSubscription {
                 return Some(item);
             }
             tokio::task::consume_budget().await;
+            self.keep_pace().await;
             while let Some(Some(done)) = self.refills.next().now_or_never() {
                 self.take_refilled(done);
             }
             self.seen = self.inner.version.now();
+            self.behind = false;
             let due = self.gather()?;
             if !self.ready.is_empty() {
+                if self.following.pace.is_some() {
+                    self.found_at = (!self.behind).then(Instant::now);
+                }
                 continue;
             }
             let due_in = async {
@@ -211,6 +226,24 @@ impl HubSubscription {
                 () = self.inner.version.after(self.seen) => {}
                 Some(done) = self.refills.next() => self.take_refilled(done),
                 () = due_in => {}
+            }
+        }
+    }
+
+    /// Waits until it is time to look again, or somebody wants that.
+    async fn keep_pace(&mut self) {
+        let (Some(pace), Some(found_at)) = (&self.following.pace, self.found_at) else {
+            return;
+        };
+        if self.holding.is_asked() || !self.refills.is_empty() {
+            return;
+        }
+        let next_at = found_at + pace.every;
+        if next_at > Instant::now() {
+            tokio::select! {
+                biased;
+                () = pace.hurry.notified() => {}
+                () = tokio::time::sleep_until(next_at) => {}
             }
         }
     }
@@ -275,8 +308,9 @@ impl HubSubscription {
             false => Bound::None,
         };
         let delay = self.inner.options.delay;
-        let mut taken = 0;
-        while taken < TURN {
+        let (mut taken, mut steps) = (0, 0);
+        while taken < TURN && steps < STEPS_MAX {
+            steps += 1;
             let item = match journal.step(&mut cursor.place, now, delay, bound) {
                 Step::Whole(shared) => {
                     cursor.live = true;
@@ -339,11 +373,13 @@ impl HubSubscription {
                 }
             };
             // What was held back comes in few large batches, not as it was announced.
-            if bound == Bound::None || !self.ready.back_mut().is_some_and(|last| last.join(&item)) {
+            let joins = bound != Bound::None || self.following.pace.is_some();
+            if !joins || !self.ready.back_mut().is_some_and(|last| last.join(&item)) {
                 self.ready.push_back(item);
                 taken += 1;
             }
         }
+        self.behind = true;
         None
     }
 

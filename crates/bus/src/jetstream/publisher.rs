@@ -11,7 +11,7 @@ use selvedge_identity::{Epoch, ServerName};
 use tokio::sync::Notify;
 
 use super::client::{Keeper, lock};
-use crate::batch::split;
+use crate::announcing::{parts, until_room};
 use crate::{Batch, BusError, Publisher};
 
 /// What is between a publisher and its feed.
@@ -160,36 +160,23 @@ impl JetStreamPublisher {
 #[async_trait]
 impl Publisher for JetStreamPublisher {
     async fn announce(&self, batch: Batch) -> Result<(), BusError> {
-        if batch.server != self.server {
-            return Err(BusError::WrongServer {
-                owned: self.server.clone(),
-                announced: batch.server,
-            });
-        }
-        if batch.records.is_empty() {
-            return Ok(());
-        }
         let options = &self.keeper.link.options;
-        for part in split(batch, options.message_bytes) {
-            loop {
-                let room = self.outgoing.room.notified();
-                tokio::pin!(room);
-                // Registered before looking, so that no change in between is missed.
-                room.as_mut().enable();
-                {
-                    let mut state = self.outgoing.state();
-                    self.check(&state)?;
-                    if !state.flowing {
-                        return Ok(()); // the feed reads it from the journal
-                    }
-                    if state.bytes < options.window_bytes {
-                        state.bytes += part.cost();
-                        state.queue.push_back(part);
-                        break;
-                    }
+        for part in parts(batch, &self.server, options.message_bytes)? {
+            let mut part = Some(part);
+            let queue = || {
+                let mut state = self.outgoing.state();
+                self.check(&state)?;
+                if state.flowing && state.bytes >= options.window_bytes {
+                    return Ok(false);
                 }
-                room.await;
-            }
+                // While it does not flow, the feed reads it from the journal.
+                if let Some(part) = part.take_if(|_| state.flowing) {
+                    state.bytes += part.cost();
+                    state.queue.push_back(part);
+                }
+                Ok(true)
+            };
+            until_room(&self.outgoing.room, queue).await?;
             self.outgoing.filled.notify_one();
         }
         Ok(())

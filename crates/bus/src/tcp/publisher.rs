@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 use super::client::Keeper;
 use super::frame::{BODY_MAX, Frame};
 use super::message::{BATCH, Message, batch_body, batch_body_len};
-use crate::batch::split;
+use crate::announcing::{parts, until_room};
 use crate::hub::BATCH_BYTES_MAX;
 use crate::{Batch, BusError, Extent, Publisher, Source};
 
@@ -98,16 +98,7 @@ impl TcpPublisher {
 #[async_trait]
 impl Publisher for TcpPublisher {
     async fn announce(&self, batch: Batch) -> Result<(), BusError> {
-        if batch.server != self.server {
-            return Err(BusError::WrongServer {
-                owned: self.server.clone(),
-                announced: batch.server,
-            });
-        }
-        if batch.records.is_empty() {
-            return Ok(());
-        }
-        for part in split(batch, BATCH_BYTES_MAX) {
+        for part in parts(batch, &self.server, BATCH_BYTES_MAX)? {
             let frame = if batch_body_len(&part) <= BODY_MAX {
                 Frame::new(BATCH, self.channel, batch_body(&part))
             } else {
@@ -122,15 +113,8 @@ impl Publisher for TcpPublisher {
                 let extents = source.map(|source| source.epochs()).unwrap_or_default();
                 Message::Extents(extents).frame(self.channel)
             };
-            loop {
-                let room = self.room.notified();
-                tokio::pin!(room);
-                room.as_mut().enable();
-                if self.try_send((part.epoch, part.end()), &frame)? {
-                    break;
-                }
-                room.await;
-            }
+            let end = (part.epoch, part.end());
+            until_room(&self.room, || self.try_send(end, &frame)).await?;
         }
         Ok(())
     }

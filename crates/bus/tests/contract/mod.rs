@@ -1,6 +1,13 @@
 //! The tests that every bus passes. An implementation gives a [`Harness`]; `contract_tests!`
 //! makes one test of each behaviour.
 
+#[macro_use]
+#[allow(
+    dead_code,
+    unused_macros,
+    reason = "the hub's own process has no links"
+)]
+pub(crate) mod links;
 mod reporting;
 
 use std::sync::Arc;
@@ -9,6 +16,8 @@ use selvedge_bus::testing::MemoryJournal;
 use selvedge_bus::{Bus, BusError, Event, Publisher, Source, Subscribe};
 use selvedge_identity::{Epoch, Position, ServerName};
 
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use self::links::*;
 pub(crate) use self::reporting::*;
 use crate::reader::{Held, Model};
 
