@@ -8,13 +8,13 @@ use selvedge_bus::{Bus, HubOptions};
 use selvedge_example_shop::{self as shop, Running, Services, ShopOptions};
 use selvedge_gateway::{Gateway, RunningGateway, UpstreamOptions};
 use selvedge_identity::ServerName;
-use selvedge_node::{Keep, Node};
+use selvedge_node::{Keep, MemoryOptions, Node};
 use selvedge_repository::Repository;
 use selvedge_sidecar::{RunningSidecar, Sidecar, SidecarOptions};
 
 use crate::admin::{Admin, Metrics};
 use crate::args::Up;
-use crate::base::{Base, any_port, name, port};
+use crate::base::{Base, Server, any_port, name, port};
 use crate::bus::Carrier;
 use crate::collect::Collecting;
 use crate::dns::Naming;
@@ -183,9 +183,9 @@ async fn stop(running: Whole) {
 /// The example shop: the services behind an order, then the content servers.
 async fn example_servers(base: &Base, args: &Up, bus: &Arc<dyn Bus>) -> Result<Backs> {
     let mut backs = Backs::default();
-    let catalogue = shop_node(base, "catalogue", "catalogue", bus).await?;
-    let payment = shop_node(base, "payment", "payment", bus).await?;
-    let stock = shop_node(base, "stock", "stock", bus).await?;
+    let catalogue = service_node(base, "catalogue", bus).await?;
+    let payment = service_node(base, "payment", bus).await?;
+    let stock = service_node(base, "stock", bus).await?;
     let started = [
         shop::start_catalogue(any_port(), catalogue.clone()).await?,
         shop::start_payment(any_port(), payment.clone()).await?,
@@ -223,14 +223,24 @@ async fn example_servers(base: &Base, args: &Up, bus: &Arc<dyn Bus>) -> Result<B
     Ok(backs)
 }
 
-/// A node of the example shop, which keeps JSON bodies.
+/// A node of a content server of the example shop, which keeps JSON bodies.
 pub(crate) async fn shop_node(
     base: &Base,
     server: &str,
     service: &str,
     bus: &Arc<dyn Bus>,
 ) -> Result<Node> {
-    let mut server = base.server(name(server), service);
+    example_node(base, base.server(name(server), service), bus).await
+}
+
+/// A node of a service behind an order: nobody asks it of a visit, so it remembers none.
+async fn service_node(base: &Base, service: &str, bus: &Arc<dyn Bus>) -> Result<Node> {
+    let mut server = base.server(name(service), service);
+    server.memory = MemoryOptions::positions_only();
+    example_node(base, server, bus).await
+}
+
+async fn example_node(base: &Base, mut server: Server<'_>, bus: &Arc<dyn Bus>) -> Result<Node> {
     if server.keep.bodies.is_empty() {
         server.keep.bodies = Keep::json_bodies().bodies;
         server.keep.state = true;

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_bus::{Batch, Bus, Event, Start, Subscribe, Subscription};
-use selvedge_entry::Timestamp;
+use selvedge_bus::{Batch, Bus, Event, Pace, Start, Subscribe, Subscription};
+use selvedge_entry::{Begins, Timestamp};
+use selvedge_filter::Filter;
 use selvedge_follow::Follow;
 use selvedge_journal::Storage;
 use selvedge_node::Node;
@@ -33,6 +34,8 @@ use crate::threshold::{Crossing, RuleConfig};
 
 /// How long another monitor may hold the folder: one that is just ending.
 const FOLDER_WITHIN: Duration = Duration::from_secs(5);
+/// What comes within this is counted together: far less than a crossing may take to be told.
+const PACE: Duration = Duration::from_millis(1);
 /// An entry older than this was missed, not just made.
 const MISSED_NS: i64 = 1_000_000_000;
 
@@ -118,6 +121,7 @@ pub async fn start_on(
             name: options.name.clone(),
             from: follow.positions(),
             start,
+            pace: Some(Pace::every(PACE)),
             // What it tells is not what it counts.
             skip: options.nodes.first().map(|node| node.server().clone()),
             ..Subscribe::default()
@@ -133,8 +137,12 @@ pub async fn start_on(
     }
     let (stop, stopped) = watch::channel(false);
     let (ask, asked) = mpsc::channel(16);
+    let filters = rules
+        .iter()
+        .map(|rule| rule.threshold.rule().filter.clone());
     let mut watcher = Watcher {
         instance,
+        filters: filters.collect(),
         rules,
         follow,
         shared,
@@ -172,6 +180,8 @@ async fn folder(storage: Arc<dyn Storage>, path: &Path) -> std::io::Result<Store
 struct Watcher {
     instance: String,
     rules: Vec<Work>,
+    /// The rules', so that what none of them can match is left unread.
+    filters: Vec<Filter>,
     follow: Follow,
     shared: Arc<Shared>,
     now: Now,
@@ -260,12 +270,14 @@ impl Watcher {
         let real = (self.now)();
         let Self {
             rules,
+            filters,
             follow,
             last,
             ..
         } = self;
         let mut crossings = Vec::new();
-        follow.take(batch, |step| {
+        let wanted = |begins: &Begins<'_>| filters.iter().any(|one| one.may_match(begins));
+        follow.take_some(batch, wanted, |step| {
             let at = step.entry.opening.at;
             let missed = real.0.saturating_sub(at.0) > MISSED_NS;
             *last = (*last).max(if missed { at } else { real });

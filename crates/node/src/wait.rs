@@ -47,6 +47,7 @@ pub(crate) async fn wait(
         if missing.is_empty() {
             return Waited::InTime;
         }
+        memory.want();
         if timeout_at(deadline, changed).await.is_err() {
             return match memory.missing(heads) {
                 missing if missing.is_empty() => Waited::InTime,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use selvedge_bus::{Bus, BusError, Subscribe};
+use selvedge_bus::{Bus, BusError, Pace, Subscribe};
 use selvedge_journal::{DiskStorage, Storage};
 use selvedge_spans::Span;
 use thiserror::Error;
@@ -17,6 +17,9 @@ use crate::ingest::{Ingest, IngestState};
 use crate::judge::Judge;
 use crate::span_taker::SpanTaker;
 use crate::store::{Store, StoreError, StoreOptions, TakenSpans};
+
+/// What comes within this is written together.
+const PACE: Duration = Duration::from_millis(5);
 
 /// Where and how a repository keeps its entries.
 #[derive(Clone)]
@@ -103,7 +106,8 @@ impl Repository {
         let store = Arc::new(store);
         let subscribe = Subscribe::oldest("repository")
             .from(store.positions())
-            .reports();
+            .reports()
+            .pace(Pace::every(PACE));
         let subscription = bus.subscribe(subscribe).await?;
         let state = Arc::new(IngestState::default());
         let ingest = Ingest::start(

@@ -6,17 +6,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use selvedge_bus::{Bus, Event, Start, Subscribe, Subscription};
+use selvedge_bus::{Bus, Event, Pace, Start, Subscribe, Subscription};
+use selvedge_entry::Begins;
 use selvedge_follow::{Follow, SavedFollow};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::ledger::{Ledger, LedgerError, Letter, Tried};
 use super::rule::{Transaction, Values};
 use crate::error::MonitorError;
 
+/// What comes within this goes into one transaction of the database.
+const PACE: Duration = Duration::from_millis(5);
 /// How long to wait before a refused write is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// How long the place may go unwritten while nothing is to be carried out. After a crash what came
+/// since is looked at again, and found to be nothing to carry out, again.
+const PLACE_AFTER: Duration = Duration::from_secs(1);
 
 /// The rules of this process, for answers. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -160,6 +167,7 @@ impl RunningTransactions {
                     name: rule.name().to_owned(),
                     from: follow.positions(),
                     start: Start::Oldest,
+                    pace: Some(Pace::every(PACE)),
                     ..Subscribe::default()
                 })
                 .await?;
@@ -172,6 +180,7 @@ impl RunningTransactions {
                 rule,
                 ledger,
                 follow,
+                moved_at: None,
                 stopped: stopped.clone(),
             };
             let work = spawn(Box::pin(worker.run(subscription)));
@@ -225,24 +234,49 @@ struct Worker {
     rule: Transaction,
     ledger: Arc<Mutex<Ledger>>,
     follow: Follow,
+    /// Since when the place has been another than the one written.
+    moved_at: Option<Instant>,
     stopped: watch::Receiver<bool>,
+}
+
+enum Next {
+    Event(Event),
+    PlaceDue,
+    Stop,
 }
 
 impl Worker {
     async fn run(mut self, mut subscription: Subscription) {
-        while let Some(event) = self.next(&mut subscription).await {
-            let entries = self.take(&event);
-            if !self.carry_out(&entries).await {
+        loop {
+            let entries = match self.next(&mut subscription).await {
+                Next::Event(event) => self.take(&event),
+                Next::PlaceDue => Vec::new(),
+                Next::Stop => break,
+            };
+            let moved_at = *self.moved_at.get_or_insert_with(Instant::now);
+            let due = moved_at.elapsed() >= PLACE_AFTER;
+            if (due || !entries.is_empty()) && !self.carry_out(&entries).await {
                 return;
             }
         }
+        if self.moved_at.is_some() {
+            self.carry_out(&[]).await;
+        }
     }
 
-    async fn next(&mut self, subscription: &mut Subscription) -> Option<Event> {
+    async fn next(&mut self, subscription: &mut Subscription) -> Next {
+        let moved_at = self.moved_at;
+        let place_due = async {
+            match moved_at {
+                Some(at) => tokio::time::sleep_until(at + PLACE_AFTER).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
-            _ = self.stopped.wait_for(|stop| *stop) => None,
-            event = subscription.next() => event,
+            _ = self.stopped.wait_for(|stop| *stop) => Next::Stop,
+            event = subscription.next() => event.map_or(Next::Stop, Next::Event),
+            () = place_due => Next::PlaceDue,
         }
     }
 
@@ -251,7 +285,8 @@ impl Worker {
         match event {
             Event::Batch(batch) => {
                 let (rule, needs) = (&self.rule, self.rule.needs());
-                self.follow.take(batch, |step| {
+                let wanted = |begins: &Begins<'_>| rule.may_match(begins);
+                self.follow.take_some(batch, wanted, |step| {
                     if step.completes(needs)
                         && let Some(values) = rule.values(step.entry)
                     {
@@ -274,8 +309,8 @@ impl Worker {
         entries
     }
 
-    /// Carries out what came with an event, however often the machine refuses; false when told to
-    /// stop.
+    /// Carries out what came with an event and writes the place, however often the machine refuses;
+    /// false when told to stop.
     async fn carry_out(&mut self, entries: &[(String, Values)]) -> bool {
         let Ok(place) = postcard::to_stdvec(&self.follow.saved()) else {
             // Its form has no part that cannot be written.
@@ -290,6 +325,7 @@ impl Worker {
                         let rule = self.rule.name();
                         tracing::warn!(rule, dead, "transactions failed; see the dead letters");
                     }
+                    self.moved_at = None;
                     return true;
                 }
                 Err(error) => {

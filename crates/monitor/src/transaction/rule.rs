@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use selvedge_entry::Entry;
+use selvedge_entry::{Begins, Entry};
 use selvedge_filter::{Field, Filter, Needs};
 use serde::Deserialize;
 use thiserror::Error;
@@ -107,6 +107,11 @@ impl Transaction {
     pub fn needs(&self) -> Needs {
         let bound = self.bind.iter().map(|(_, field)| field.needs());
         bound.max().unwrap_or_default().max(self.filter.needs())
+    }
+
+    /// Whether an entry that begins so may be one of the rule's.
+    pub(crate) fn may_match(&self, begins: &Begins<'_>) -> bool {
+        self.filter.may_match(begins)
     }
 
     /// The values of an entry, if it is one of the rule's.

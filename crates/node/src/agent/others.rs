@@ -1,12 +1,16 @@
 //! Follows everyone else's journals into the server's memory (B2).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use selvedge_bus::{Bus, Event, Subscribe};
+use selvedge_bus::{Bus, Event, Pace, Subscribe};
 use selvedge_identity::ServerName;
 
 use crate::Memory;
 use crate::metrics::{NodeMetrics, count};
+
+/// How seldom a memory without entries is brought up to date while nobody waits for it.
+const PACE: Duration = Duration::from_millis(5);
 
 /// What the task that follows the others holds.
 pub(crate) struct Others {
@@ -22,7 +26,11 @@ impl Others {
         let request = Subscribe::oldest(self.server.as_str());
         let request = match self.holds {
             true => request.holds(self.server.clone()),
-            false => request.skip(self.server.clone()),
+            // It wants positions only, and those seldom.
+            false => request.skip(self.server.clone()).pace(Pace {
+                every: PACE,
+                hurry: self.memory.wanted(),
+            }),
         };
         let mut subscription = match bus.subscribe(request).await {
             Ok(subscription) => subscription,

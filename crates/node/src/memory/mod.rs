@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use selvedge_entry::{Closing, Effect, Entry, Follow, Opening, Record, StateWrite, Text};
+use selvedge_entry::{Closing, Effect, Entry, Follow, Glance, Opening, Record, StateWrite, Text};
 use selvedge_identity::{ClientId, Epoch, HEADS_MAX, Position, ServerName, SessionId};
 use selvedge_journal::EpochStart;
 use selvedge_session::{Candidate, States};
@@ -46,6 +46,8 @@ const BEGIN_MAX: usize = 32;
 pub struct Memory {
     state: Mutex<State>,
     changed: Notify,
+    /// Notified when a request waits for what is not here yet.
+    wanted: Arc<Notify>,
     options: MemoryOptions,
     clock: Arc<dyn Clock>,
 }
@@ -136,6 +138,7 @@ impl Memory {
         Self {
             state: Mutex::default(),
             changed: Notify::new(),
+            wanted: Arc::default(),
             options,
             clock,
         }
@@ -194,6 +197,16 @@ impl Memory {
     #[must_use]
     pub fn missing(&self, heads: &[Follow]) -> Vec<Follow> {
         self.lock().missing(heads)
+    }
+
+    /// Is notified when a request waits for what is not here yet.
+    pub(crate) fn wanted(&self) -> Arc<Notify> {
+        self.wanted.clone()
+    }
+
+    /// Says that a request waits for what is not here yet.
+    pub(crate) fn want(&self) {
+        self.wanted.notify_one();
     }
 
     /// Resolves at the next change after the call of this function.
@@ -366,6 +379,22 @@ impl State {
             return;
         }
         let Some(now_ns) = now_ns else { return };
+        // Most of what a fleet writes is no session's, and need not be read.
+        match Record::glance(payload) {
+            Ok(Glance::Begins(begins)) if !begins.acts && !begins.state => return,
+            Ok(Glance::Continues { opening, state }) if !state => {
+                let view = self.view(server, epoch);
+                if !view.entries.contains_key(&opening) {
+                    return;
+                }
+            }
+            Ok(Glance::Broadcast) => return,
+            Ok(_) => {}
+            Err(_) => {
+                self.counts.unreadable += 1;
+                return;
+            }
+        }
         let at = Position {
             server: server.clone(),
             epoch,
