@@ -27,6 +27,7 @@ mod refusals;
 mod sizes;
 mod spans;
 mod state;
+mod threshold_link;
 mod thresholds;
 mod transactions;
 mod viewers;

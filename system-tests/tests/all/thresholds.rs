@@ -2,6 +2,7 @@
 //! killed (B7).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,11 +48,16 @@ async fn webhook(refused: u64) -> (String, mpsc::UnboundedReceiver<Value>) {
     (url, receiver)
 }
 
-fn write_config(folder: &Path, url: &str, rule: &str) -> PathBuf {
+/// A configuration with one receiver (`webhook = "…"` or `link = "…"`) and one rule.
+pub(crate) fn write_config(folder: &Path, receiver: &str, rule: &str) -> PathBuf {
     let path = folder.join("thresholds.toml");
-    let text = format!("[monitor]\nreceivers = [{{ webhook = \"{url}\" }}]\n[[threshold]]\n{rule}");
+    let text = format!("[monitor]\nreceivers = [{{ {receiver} }}]\n[[threshold]]\n{rule}");
     std::fs::write(&path, text).expect("written");
     path
+}
+
+fn webhook_at(url: &str) -> String {
+    format!("webhook = \"{url}\"")
 }
 
 async fn vote(client: &reqwest::Client, gateway: &str, choice: &str) {
@@ -62,13 +68,31 @@ async fn vote(client: &reqwest::Client, gateway: &str, choice: &str) {
     assert!(answer.status().is_success());
 }
 
+/// Two votes for each of the choices, by eight voters at a time.
+pub(crate) async fn vote_for_all(gateway: String, choices: Range<usize>) {
+    let client = reqwest::Client::new();
+    let mut voters = tokio::task::JoinSet::new();
+    for voter in 0..8 {
+        let (client, gateway) = (client.clone(), gateway.clone());
+        let choices = choices.clone().skip(voter).step_by(8);
+        voters.spawn(async move {
+            for choice in choices {
+                for _ in 0..2 {
+                    vote(&client, &gateway, &format!("choice-{choice}")).await;
+                }
+            }
+        });
+    }
+    voters.join_all().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn viewers_who_vote_cross_a_threshold_once_each_and_the_crossing_is_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let (url, mut told) = webhook(0).await;
     let rule = "name = \"poll\"\nfilter = 'direction = inbound and service = content and action = \
                 \"POST /vote\" and request.choice = yes'\ncount = \"distinct client\"\nraise = 3\n";
-    let config = write_config(folder.path(), &url, rule);
+    let config = write_config(folder.path(), &webhook_at(&url), rule);
     let checked = run(selvedge(&["check", "--config"]).arg(&config));
     assert!(checked.contains("is right"), "{checked}");
     let up = Up::start(&["--config", config.to_str().expect("a path")]);
@@ -121,7 +145,7 @@ async fn viewers_who_vote_cross_a_threshold_once_each_and_the_crossing_is_told()
 fn a_rule_that_can_never_fire_is_refused_by_check() {
     let folder = tempfile::tempdir().expect("a folder");
     let rule = "name = \"x\"\ncount = \"error share\"\nraise = 2\n";
-    let config = write_config(folder.path(), "http://127.0.0.1:1/", rule);
+    let config = write_config(folder.path(), &webhook_at("http://127.0.0.1:1/"), rule);
     let output = selvedge(&["check", "--config"])
         .arg(&config)
         .output()
@@ -144,7 +168,7 @@ async fn a_thousand_crossings_survive_kills_of_the_monitor() {
     let (url, mut told) = webhook(50).await;
     let rule = "name = \"choice\"\nfilter = 'direction = inbound and service = content and action \
                 = \"POST /vote\"'\ngroup_by = \"request.choice\"\ngroups_max = 2000\nraise = 2\n";
-    let config = write_config(fleet.folder(), &url, rule);
+    let config = write_config(fleet.folder(), &webhook_at(&url), rule);
     let monitor = || {
         let bus = fleet.gateway.address("bus");
         let mut command = selvedge(&["monitor", "--bus", bus, "--admin-listen", "127.0.0.1:0"]);
@@ -158,21 +182,7 @@ async fn a_thousand_crossings_survive_kills_of_the_monitor() {
     let mut running = monitor();
 
     let gateway = fleet.gateway.url("gateway");
-    let voting = tokio::spawn(async move {
-        let client = reqwest::Client::new();
-        let mut voters = tokio::task::JoinSet::new();
-        for voter in 0..8 {
-            let (client, gateway) = (client.clone(), gateway.clone());
-            voters.spawn(async move {
-                for choice in (voter..CROSSINGS).step_by(8) {
-                    for _ in 0..2 {
-                        vote(&client, &gateway, &format!("choice-{choice}")).await;
-                    }
-                }
-            });
-        }
-        voters.join_all().await;
-    });
+    let voting = tokio::spawn(vote_for_all(gateway, 0..CROSSINGS));
     let mut crossings: BTreeMap<String, Value> = BTreeMap::new();
     let mut groups = BTreeSet::new();
     let mut kills = 0;
