@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::bus::Carrier;
+use crate::monitors::MonitorAsker;
 
 /// A served admin port.
 pub(crate) struct Admin {
@@ -53,6 +54,7 @@ pub(crate) struct Metrics {
     nodes: Vec<Node>,
     bus: Option<Carrier>,
     more: Vec<Arc<dyn Fn() -> String + Send + Sync>>,
+    monitors: Option<MonitorAsker>,
     routes: Router,
 }
 
@@ -69,6 +71,10 @@ impl Metrics {
         self.more.push(Arc::new(more));
     }
 
+    pub(crate) fn monitors(&mut self, monitors: MonitorAsker) {
+        self.monitors = Some(monitors);
+    }
+
     /// Serves more on the admin port.
     pub(crate) fn routes(&mut self, routes: Router) {
         self.routes = std::mem::take(&mut self.routes).merge(routes);
@@ -77,7 +83,10 @@ impl Metrics {
     pub(crate) fn extras(mut self, access: Access) -> AdminExtras {
         let routes = std::mem::take(&mut self.routes);
         AdminExtras {
-            metrics: Some(Arc::new(move || self.render())),
+            metrics: Some(Arc::new(move || {
+                let metrics = self.clone();
+                Box::pin(async move { metrics.render().await })
+            })),
             // Identifiers by reference, for servers of different hosts (D5).
             routes: Some(routes.merge(selvedge::reference_store(Arc::default()))),
             access,
@@ -90,10 +99,10 @@ impl Metrics {
         std::mem::take(&mut self.routes)
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(|| async { "ok\n" }))
-            .route("/metrics", get(move || async move { self.render() }))
+            .route("/metrics", get(move || async move { self.render().await }))
     }
 
-    fn render(&self) -> String {
+    async fn render(&self) -> String {
         let mut rows = Vec::new();
         for node in &self.nodes {
             node_rows(node, &mut rows);
@@ -108,6 +117,9 @@ impl Metrics {
         acknowledge_waits(&self.nodes, &mut out);
         for more in &self.more {
             out.push_str(&more());
+        }
+        if let Some(monitors) = &self.monitors {
+            out.push_str(&monitors.metrics().await);
         }
         out
     }

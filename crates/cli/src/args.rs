@@ -448,6 +448,14 @@ pub(crate) struct Transactions {
     /// Try the rule's dead letter at this position (`server/epoch/sequence`) again.
     #[arg(long, value_name = "POSITION", requires = "rule")]
     pub(crate) retry: Option<String>,
+    /// Go on behind this dead letter: the `next` of an earlier answer.
+    #[arg(
+        long,
+        value_name = "POSITION",
+        requires = "rule",
+        conflicts_with = "retry"
+    )]
+    pub(crate) cursor: Option<String>,
     #[command(flatten)]
     pub(crate) asking: Asking,
 }

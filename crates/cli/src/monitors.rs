@@ -12,6 +12,10 @@ use crate::base::Base;
 use crate::thresholds::{self, Thresholds};
 use crate::{ask, print, transactions};
 
+mod metrics;
+
+pub(crate) use metrics::MonitorAsker;
+
 /// What watches.
 pub(crate) struct Monitors {
     thresholds: Option<Thresholds>,
@@ -44,6 +48,10 @@ impl Monitors {
     pub(crate) fn show(&self, metrics: &mut Metrics) {
         metrics.routes(thresholds::routes(self.thresholds.as_ref()));
         metrics.routes(transactions::routes(self.transactions.transactions()));
+        metrics.monitors(MonitorAsker {
+            thresholds: self.thresholds.as_ref().map(Thresholds::asker),
+            transactions: self.transactions.transactions(),
+        });
     }
 
     pub(crate) async fn stop(self) {
@@ -76,7 +84,9 @@ pub(crate) async fn show_transactions(args: &args::Transactions) -> Result<()> {
         anyhow::ensure!(tried["done"] == true, "it failed again");
         return Ok(());
     }
-    let list = ask::get(&asking.admin, &format!("{path}/dead"), &[rule]).await?;
+    let mut query = vec![rule];
+    query.extend(args.cursor.iter().map(|cursor| ("cursor", cursor.clone())));
+    let list = ask::get(&asking.admin, &format!("{path}/dead"), &query).await?;
     show(asking, &list, print::monitors::letters)
 }
 

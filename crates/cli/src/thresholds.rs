@@ -66,6 +66,10 @@ impl Thresholds {
         Ok(Some(Self { running, nodes }))
     }
 
+    pub(crate) fn asker(&self) -> StatusAsker {
+        self.running.asker()
+    }
+
     pub(crate) async fn stop(self) {
         self.running.stop().await;
         for node in self.nodes {
@@ -76,7 +80,7 @@ impl Thresholds {
 
 /// `GET /api/v1/thresholds`, of a process with or without rules.
 pub(crate) fn routes(thresholds: Option<&Thresholds>) -> Router {
-    let asker = thresholds.map(|thresholds| thresholds.running.asker());
+    let asker = thresholds.map(Thresholds::asker);
     Router::new().route(
         "/api/v1/thresholds",
         get(move || async move { Json(list(asker).await) }),

@@ -25,6 +25,7 @@ mod report;
 mod spans;
 mod stream;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
@@ -53,11 +54,15 @@ pub(crate) use self::import::router as import_router;
 pub use self::openapi::openapi;
 pub(crate) use self::report::router as report_router;
 
+/// Gives metrics of other parts, in the text form of Prometheus or OpenMetrics; some have to be
+/// asked for them.
+pub type MoreMetrics = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = String> + Send>> + Send + Sync>;
+
 /// What other parts of the process show on the admin port.
 #[derive(Clone, Default)]
 pub struct AdminExtras {
-    /// More metrics, in the text form of Prometheus or OpenMetrics.
-    pub metrics: Option<Arc<dyn Fn() -> String + Send + Sync>>,
+    /// More metrics.
+    pub metrics: Option<MoreMetrics>,
     /// Why the process is not ready, if it is not.
     pub ready: Option<Arc<dyn Fn() -> Result<(), String> + Send + Sync>>,
     /// More routes.
@@ -236,11 +241,10 @@ async fn get_openapi(RawQuery(query): RawQuery) -> Answer {
 
 async fn get_metrics(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
     Params::parse(query.as_deref(), METRICS.parameters)?;
-    let more = api
-        .extras
-        .metrics
-        .as_ref()
-        .map_or_else(String::new, |more| more());
+    let more = match &api.extras.metrics {
+        Some(more) => more().await,
+        None => String::new(),
+    };
     let text = metrics::text(&api.store, &api.state, &more);
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }

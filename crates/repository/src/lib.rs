@@ -22,7 +22,7 @@ mod serve;
 mod span_taker;
 mod store;
 
-pub use api::{Access, AdminExtras, IMPORT_BYTES_MAX, openapi, router};
+pub use api::{Access, AdminExtras, IMPORT_BYTES_MAX, MoreMetrics, openapi, router};
 pub use ingest::IngestState;
 pub use query::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, RequestQuery, SessionQuery};
 pub use repository::{Repository, RepositoryError, RepositoryOptions};

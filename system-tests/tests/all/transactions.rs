@@ -113,6 +113,19 @@ async fn the_shops_orders_are_fulfilled_and_what_cannot_be_is_a_dead_letter() {
     let reason = letter["reason"].as_str().expect("a reason");
     assert!(reason.contains("CHECK constraint failed"), "{reason}");
     let position = letter["position"].as_str().expect("a position");
+    let behind = run(&mut command(&[
+        "--rule", "orders", "--cursor", position, "--json",
+    ]));
+    let behind: Value = serde_json::from_str(&behind).expect("JSON");
+    assert_eq!(behind, json!({"letters": [], "next": null}));
+    let metrics = reqwest::get(format!("{}/metrics", up.admin())).await;
+    let metrics = metrics.expect("an answer").text().await.expect("text");
+    for row in [
+        "selvedge_transactions_done_total{rule=\"orders\"} 1",
+        "selvedge_transactions_dead_letters{rule=\"orders\"} 1",
+    ] {
+        assert!(metrics.lines().any(|line| line == row), "{row}: {metrics}");
+    }
 
     let retry = ["--rule", "orders", "--retry", position];
     let failed = command(&retry).output().expect("it runs");

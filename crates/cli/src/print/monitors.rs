@@ -115,7 +115,11 @@ pub(crate) fn letters(list: &Value) -> String {
             (DIM, letter["values"].to_string()),
         ]);
     }
-    table.render()
+    let mut shown = table.render();
+    if let Some(next) = list["next"].as_str() {
+        shown.push_str(&format!("there are more: --cursor {next}\n"));
+    }
+    shown
 }
 
 /// Renders what became of a dead letter.

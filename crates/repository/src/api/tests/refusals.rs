@@ -165,7 +165,7 @@ async fn metrics_and_health_hold_what_other_parts_give() {
     fleet.close().await;
     let extras = AdminExtras {
         metrics: Some(Arc::new(|| {
-            "# TYPE a counter\na_total 1\n# EOF\n".to_owned()
+            Box::pin(async { "# TYPE a counter\na_total 1\n# EOF\n".to_owned() })
         })),
         ready: Some(Arc::new(|| Err("a server starts".to_owned()))),
         routes: Some(axum::Router::new().route("/more", axum::routing::get(|| async { "more" }))),
