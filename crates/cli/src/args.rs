@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use selvedge_identity::{Origin, ServerName, SessionId};
 use selvedge_receiver::Step;
 
+use crate::race::TestClock;
 use crate::{analysis, plan};
 
 /// Balances requests over a fleet of servers, keeps every visit in true order, and rebuilds every
@@ -65,6 +66,8 @@ pub(crate) enum Command {
     Repository(Repository),
     /// Run the monitors: thresholds and transactions.
     Monitor(Monitor),
+    /// Run a server's part in the response race: it answers clients at the instant that all share.
+    RaceReplica(RaceReplica),
 }
 
 #[derive(Debug, Args)]
@@ -249,6 +252,8 @@ pub(crate) enum ReceiverCommand {
     Browse(Browse),
     /// Listen to broadcasts, and go on with the visit from those that address it.
     Listen(Listen),
+    /// Let the servers race to this client, and go to the first.
+    Race(RaceArgs),
 }
 
 #[derive(Debug, Args)]
@@ -467,6 +472,73 @@ pub(crate) struct Monitor {
     pub(crate) admin_listen: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) member: Member,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RaceReplica {
+    /// The site's name, as in its master's configuration.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: ServerName,
+    /// Where clients reach this site over HTTP; its content is fetched there for a race.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: String,
+    /// An address that clients ask (the master's or the name server's), which answers come from
+    /// (repeatable). This machine must have it, or may bind foreign ones. [default: from the
+    /// configuration]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) service: Vec<SocketAddr>,
+    /// Where it hears its master. [default: 127.0.0.1:7701]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where its own health and metrics are served. [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// Where the keys are, if no file is named.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The file with the keys that the fleet shares. [default: DATA/keys, made if it is missing]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys: Option<PathBuf>,
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Write the addresses to this file, as JSON, once it serves.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ports_file: Option<PathBuf>,
+    /// For tests: a clock that is off and drifts, as in `+3s,30ppm`.
+    #[arg(long, value_name = "OFFSET,DRIFT", allow_hyphen_values = true)]
+    pub(crate) test_clock: Option<TestClock>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RaceArgs {
+    /// The gateway, on whose host the master is.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) gateway: String,
+    /// The master, if it is not on port 7700 of the gateway's host.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) master: Option<SocketAddr>,
+    /// What is asked of the winner over HTTP, and what is raced with `--content`.
+    #[arg(long, value_name = "PATH", default_value = "/channel")]
+    pub(crate) path: String,
+    /// Race the servers' content itself (a datagram of it), and not only their addresses.
+    #[arg(long)]
+    pub(crate) content: bool,
+    /// How many races.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) rounds: u32,
+    /// How long after the first answer the others are measured.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "300ms")]
+    pub(crate) rest: Duration,
+    /// Compare with where DNS sends: the raced name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// How long the request to the winner may take.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
+    pub(crate) time_limit: Duration,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// A server's clock shifted by a fixed time.

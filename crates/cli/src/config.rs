@@ -26,6 +26,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::agent::AgentSection;
 use crate::identifier::IdentifierSection;
+use crate::race::RaceSection;
 use crate::thresholds::{self, MonitorSection};
 use crate::transactions;
 
@@ -60,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) transactions: Vec<TransactionConfig>,
     /// The name server.
     pub(crate) dns: DnsOptions,
+    /// The response race.
+    pub(crate) race: RaceSection,
 }
 
 /// The back-end network.
@@ -468,6 +471,7 @@ fn check(config: &Config) -> Result<()> {
     thresholds::check(&config.thresholds, &config.monitor)?;
     transactions::check(&config.transactions)?;
     config.dns.check()?;
+    config.race.check()?;
     Ok(())
 }
 

@@ -20,6 +20,7 @@ mod monitors;
 mod plan;
 mod ports;
 mod print;
+mod race;
 mod roles;
 mod signal;
 mod thresholds;
@@ -106,12 +107,14 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Receiver(args) => match args.what {
             ReceiverCommand::Browse(args) => browse(args).await,
             ReceiverCommand::Listen(args) => listen(args).await,
+            ReceiverCommand::Race(args) => race::race(args).await,
         },
         Command::Gateway(args) => roles::gateway(args).await,
         Command::Sidecar(args) => roles::sidecar(args).await,
         Command::Content(args) => roles::content(args).await,
         Command::Repository(args) => roles::repository(args).await,
         Command::Monitor(args) => roles::monitor(args).await,
+        Command::RaceReplica(args) => roles::race_replica(args).await,
     }
 }
 

@@ -11,8 +11,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use selvedge_identity::ServerName;
 use selvedge_race::{
-    Answers, ByKind, Delay, Event, HostClock, Master, MasterOptions, Outlets, Pacer, Replica, ReplicaAddress,
-    ReplicaCounts, ReplicaOptions, RunningMaster, RunningReplica, Serving, Source, Stamp, Timing, wire::Silence,
+    Answers, ByKind, Delay, Event, HostClock, Master, MasterOptions, Outlets, Pacer, Replica,
+    ReplicaAddress, ReplicaCounts, ReplicaOptions, RunningMaster, RunningReplica, Serving, Source,
+    Stamp, Timing, wire::Silence,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -189,7 +190,11 @@ fn microseconds(value: u64) -> i64 {
 }
 
 fn delay(text: &str) -> Result<Delay> {
-    let wrong = || anyhow!("race.delay = {text:?}: expected \"longest+10ms\", \"at-most 40ms\" or a time as in \"60ms\"");
+    let wrong = || {
+        anyhow!(
+            "race.delay = {text:?}: expected \"longest+10ms\", \"at-most 40ms\" or a time as in \"60ms\""
+        )
+    };
     let nanos = |text: &str| -> Result<i64> {
         let time = duration(text.trim()).map_err(|_| wrong())?;
         i64::try_from(time.as_nanos()).map_err(|_| wrong())
@@ -206,14 +211,20 @@ fn delay(text: &str) -> Result<Delay> {
 }
 
 fn clock(text: &str) -> Result<Source> {
-    let wrong = || anyhow!("race.clock = {text:?}: expected \"unknown\", \"chrony\", or as in \"within 50us\" for PTP");
+    let wrong = || {
+        anyhow!(
+            "race.clock = {text:?}: expected \"unknown\", \"chrony\", or as in \"within 50us\" for PTP"
+        )
+    };
     match text {
         "unknown" => Ok(Source::None),
         "chrony" => Ok(Source::Chrony),
         _ => {
             let bound = text.strip_prefix("within ").ok_or_else(wrong)?;
             let bound = duration(bound.trim()).map_err(|_| wrong())?;
-            Ok(Source::Within(i64::try_from(bound.as_nanos()).map_err(|_| wrong())?))
+            Ok(Source::Within(
+                i64::try_from(bound.as_nanos()).map_err(|_| wrong())?,
+            ))
         }
     }
 }
@@ -234,13 +245,17 @@ impl std::str::FromStr for TestClock {
             Some(size) => (-1, size),
             None => (1, offset.strip_prefix('+').unwrap_or(offset)),
         };
-        let size = i64::try_from(duration(size)?.as_nanos()).map_err(|_| "that is too long a time")?;
+        let size =
+            i64::try_from(duration(size)?.as_nanos()).map_err(|_| "that is too long a time")?;
         let drift: f64 = drift
             .strip_suffix("ppm")
             .and_then(|drift| drift.parse().ok())
             .filter(|drift: &f64| drift.abs() <= 500.0)
             .ok_or("expected a drift of at most 500 parts in a million, as in -30ppm")?;
-        Ok(Self { offset_ns: sign * size, drift: drift * 1e-6 })
+        Ok(Self {
+            offset_ns: sign * size,
+            drift: drift * 1e-6,
+        })
     }
 }
 
@@ -338,7 +353,10 @@ impl Racing {
 }
 
 fn answers(serving: Serving, dns: Option<Arc<dyn Answers>>) -> Arc<dyn Answers> {
-    Arc::new(ByKind { dns, client: Some(Arc::new(serving)) })
+    Arc::new(ByKind {
+        dns,
+        client: Some(Arc::new(serving)),
+    })
 }
 
 /// Where a server's content is fetched for a race.
@@ -378,7 +396,11 @@ fn routes(master: RunningMaster, table: Option<Table>) -> Router {
 }
 
 /// `selvedge race-replica`.
-pub(crate) async fn replica(args: RaceReplica, dns: Option<Arc<dyn Answers>>, base: Base) -> Result<()> {
+pub(crate) async fn replica(
+    args: RaceReplica,
+    dns: Option<Arc<dyn Answers>>,
+    base: Base,
+) -> Result<()> {
     let mut options = base.config.race.replica(args.name.as_str())?;
     options.listen = args.listen.unwrap_or(options.listen);
     if !args.service.is_empty() {
@@ -413,7 +435,11 @@ pub(crate) async fn replica(args: RaceReplica, dns: Option<Arc<dyn Answers>>, ba
     }
     let mut signals = signal::Signals::listen();
     ports.write(args.ports_file.as_deref())?;
-    crate::print::text(&format!("race-replica {} listens on {}/udp\n", args.name, running.address()))?;
+    crate::print::text(&format!(
+        "race-replica {} listens on {}/udp\n",
+        args.name,
+        running.address()
+    ))?;
     signals.stop_asked().await;
     if let Some(admin) = admin {
         admin.stop().await;
@@ -433,7 +459,9 @@ fn replica_metrics(counts: &ReplicaCounts) -> String {
         ("refused_replayed", counts.replayed),
     ];
     let row = |name: &str, value: u64| {
-        format!("# TYPE selvedge_race_replica_{name} counter\nselvedge_race_replica_{name}_total {value}\n")
+        format!(
+            "# TYPE selvedge_race_replica_{name} counter\nselvedge_race_replica_{name}_total {value}\n"
+        )
     };
     let mut out: String = rows.iter().map(|(name, value)| row(name, *value)).collect();
     for (silence, value) in Silence::all().iter().zip(counts.silent) {
@@ -472,7 +500,9 @@ async fn verdict(name: Option<String>) -> Option<Result<Vec<std::net::IpAddr>, S
     let name = name?;
     let asked = tokio::task::spawn_blocking(move || {
         let found = (name.as_str(), 0).to_socket_addrs();
-        found.map(|all| all.map(|address| address.ip()).collect()).map_err(|error| error.to_string())
+        found
+            .map(|all| all.map(|address| address.ip()).collect())
+            .map_err(|error| error.to_string())
     });
     Some(asked.await.unwrap_or_else(|error| Err(error.to_string())))
 }
@@ -494,7 +524,9 @@ impl Summary {
         for result in results {
             *wins.entry(result.winner.clone()).or_default() += 1;
         }
-        let compared = results.iter().filter_map(|result| result.dns.as_ref()?.right);
+        let compared = results
+            .iter()
+            .filter_map(|result| result.dns.as_ref()?.right);
         Self {
             races: results.len(),
             wins,
@@ -511,23 +543,43 @@ mod tests {
     #[test]
     fn delays_and_clocks_are_read_or_refused_with_what_would_be_right() {
         assert_eq!(delay("longest").expect("right"), Delay::Longest(0));
-        assert_eq!(delay("longest+10ms").expect("right"), Delay::Longest(10_000_000));
-        assert_eq!(delay("at-most 40ms").expect("right"), Delay::AtMost(40_000_000));
+        assert_eq!(
+            delay("longest+10ms").expect("right"),
+            Delay::Longest(10_000_000)
+        );
+        assert_eq!(
+            delay("at-most 40ms").expect("right"),
+            Delay::AtMost(40_000_000)
+        );
         assert_eq!(delay("60ms").expect("right"), Delay::Constant(60_000_000));
         for wrong in ["", "soon", "longest-1ms", "at-most", "-5ms"] {
             let error = delay(wrong).expect_err("refused").to_string();
-            assert!(error.starts_with("race.delay") && error.contains("at-most 40ms"), "{error}");
+            assert!(
+                error.starts_with("race.delay") && error.contains("at-most 40ms"),
+                "{error}"
+            );
         }
         assert_eq!(clock("within 50us").expect("right"), Source::Within(50_000));
         assert_eq!(clock("chrony").expect("right"), Source::Chrony);
-        assert!(clock("ptp").expect_err("refused").to_string().contains("within 50us"));
+        assert!(
+            clock("ptp")
+                .expect_err("refused")
+                .to_string()
+                .contains("within 50us")
+        );
     }
 
     #[test]
     fn a_tests_clock_is_an_offset_and_a_drift() {
         let clock: TestClock = "-3s,30ppm".parse().expect("right");
-        assert_eq!((clock.offset_ns, (clock.drift * 1e6).round()), (-3_000_000_000, 30.0));
-        assert_eq!("+10s".parse::<TestClock>().expect("right").offset_ns, 10_000_000_000);
+        assert_eq!(
+            (clock.offset_ns, (clock.drift * 1e6).round()),
+            (-3_000_000_000, 30.0)
+        );
+        assert_eq!(
+            "+10s".parse::<TestClock>().expect("right").offset_ns,
+            10_000_000_000
+        );
         assert!("3s,1000ppm".parse::<TestClock>().is_err());
         assert!("fast".parse::<TestClock>().is_err());
     }

@@ -19,6 +19,7 @@ use crate::collect::Collecting;
 use crate::dns::Naming;
 use crate::monitors::Monitors;
 use crate::ports::Ports;
+use crate::race::{self, Beside, Racing};
 use crate::transmit::Transmitting;
 use crate::{config, dns, print, signal, up};
 
@@ -72,6 +73,17 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     if let Some(naming) = &naming {
         naming.show(&mut ports, &mut metrics);
     }
+    let beside = Beside {
+        gateway: running.local_addr(),
+        servers: &[],
+        ephemeral: false,
+        dns: None,
+        dns_sockets: Vec::new(),
+    };
+    let racing = Racing::start(&base, beside)?;
+    if let Some(racing) = &racing {
+        racing.show(&mut ports, &mut metrics, None);
+    }
     if let Some(address) = carrier.address() {
         ports.add("bus", address);
     }
@@ -90,6 +102,9 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
         .await;
     if let Some(naming) = naming {
         naming.stop().await;
+    }
+    if let Some(racing) = racing {
+        racing.stop().await;
     }
     running.stop().await;
     node.stop().await;
@@ -269,6 +284,16 @@ pub(crate) async fn monitor(args: args::Monitor) -> Result<()> {
     running.stop().await;
     carrier.stop().await;
     Ok(())
+}
+
+/// A server's part in the race.
+pub(crate) async fn race_replica(args: args::RaceReplica) -> Result<()> {
+    let base = Base::new(
+        args.data.as_deref(),
+        args.keys.as_deref(),
+        args.config.as_deref(),
+    )?;
+    race::replica(args, None, base).await
 }
 
 fn server_name(member: &Member) -> Result<selvedge_identity::ServerName> {

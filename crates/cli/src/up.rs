@@ -1,5 +1,6 @@
 //! `selvedge up`: every part in one process.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::dns::Naming;
 use crate::monitors::Monitors;
 use crate::ports::Ports;
 use crate::print::{self, DIM, NAME, styled};
+use crate::race::{Beside, Racing};
 use crate::transmit::Transmitting;
 use crate::{config, dns, signal};
 
@@ -38,6 +40,7 @@ struct Whole {
     monitors: Monitors,
     transmitting: Transmitting,
     naming: Option<Naming>,
+    racing: Option<Racing>,
 }
 
 /// What stands behind the gateway.
@@ -115,6 +118,17 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     if let Some(naming) = &naming {
         naming.show(&mut ports, &mut metrics);
     }
+    let beside = Beside {
+        gateway: gateway.local_addr(),
+        servers: &backs.upstreams,
+        ephemeral: args.ephemeral,
+        dns: None,
+        dns_sockets: Vec::new(),
+    };
+    let racing = Racing::start(base, beside)?;
+    if let Some(racing) = &racing {
+        racing.show(&mut ports, &mut metrics, None);
+    }
     // The example shop's orders are fulfilled, unless the configuration has its own.
     let orders = if args.upstream.is_empty() {
         config::transactions_of(shop::TRANSACTIONS)?
@@ -144,6 +158,9 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     if let Some(address) = naming.as_ref().and_then(Naming::address) {
         banner += &line("dns", &address.to_string());
     }
+    if let Some(racing) = &racing {
+        banner += &line("race", &format!("{}/udp", racing.master().address()));
+    }
     let running = Whole {
         carrier,
         collecting,
@@ -154,6 +171,7 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
         monitors,
         transmitting,
         naming,
+        racing,
     };
     Ok((running, ports, banner))
 }
@@ -162,6 +180,9 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
 async fn stop(running: Whole) {
     if let Some(naming) = running.naming {
         naming.stop().await;
+    }
+    if let Some(racing) = running.racing {
+        racing.stop().await;
     }
     running.gateway.stop().await;
     for shop in running.backs.shops {
@@ -210,7 +231,8 @@ async fn example_servers(base: &Base, args: &Up, bus: &Arc<dyn Bus>) -> Result<B
             .iter()
             .find(|slow| slow.server.as_str() == server);
         let options = ShopOptions {
-            listen: any_port(),
+            // An address of its own, as the example zone says.
+            listen: SocketAddr::from(([127, 0, 1, number as u8], 0)),
             services: services.clone(),
             slow: slow.map(|slow| slow.delay),
         };

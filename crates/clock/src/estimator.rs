@@ -107,7 +107,8 @@ impl Estimator {
             at,
             offset,
             rate: (line.rate / 1e9).clamp(-DRIFT_MAX, DRIFT_MAX),
-            noise: whole(line.noise),
+            // What is certain is certain on symmetric paths, too.
+            noise: whole(line.noise).min((most - offset).max(offset - least)),
             bound: (most - offset).max(offset - least),
         })
     }

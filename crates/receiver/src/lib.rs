@@ -4,7 +4,7 @@
 //! headers instead, as a set-top box would: it keeps the tokens that answers bring
 //! ([`TokenJar`]), sends them with its next requests, and stores them in a file so that the
 //! visit goes on after a restart of the program ([`StateFile`]). [`browse`] walks through the
-//! interactive-TV shop and says what it did; [`listen`] takes broadcasts and goes on from them (A10).
+//! interactive-TV shop and says what it did; [`listen`] takes broadcasts and goes on from them (A10). [`Racer`] lets servers race to this client (C6).
 //!
 //! The tokens are opaque to it: it can neither read nor forge them, and it compares no clocks.
 
@@ -13,6 +13,7 @@ mod error;
 mod jar;
 mod listen;
 mod plan;
+mod race;
 mod report;
 mod state;
 mod step;
@@ -21,5 +22,8 @@ pub use browse::{BrowseOptions, Summary, browse};
 pub use error::BrowseError;
 pub use jar::{Carried, TOKENS_MAX, TokenJar};
 pub use listen::{ListenOptions, Source, listen};
+pub use race::{
+    DnsVerdict, HttpAnswer, RaceAnswer, RaceContent, RaceOptions, RaceResult, Racer, RacerError,
+};
 pub use state::StateFile;
 pub use step::{Step, default_walk};

@@ -112,7 +112,9 @@ fn either<S: serde::Serializer>(
 #[derive(Debug, Error)]
 pub enum RacerError {
     /// The gateway's URL has no host that is known.
-    #[error("{url} is no gateway: {reason}; give a URL like http://127.0.0.1:8080, or the master's address")]
+    #[error(
+        "{url} is no gateway: {reason}; give a URL like http://127.0.0.1:8080, or the master's address"
+    )]
     Gateway {
         /// As it was given.
         url: String,
@@ -148,8 +150,15 @@ impl Racer {
             Some(master) => master,
             None => master(&options.gateway)?,
         };
-        let http = reqwest::Client::builder().no_proxy().timeout(options.time_limit).build();
-        Ok(Self { master, http: http.map_err(RacerError::Client)?, options })
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(options.time_limit)
+            .build();
+        Ok(Self {
+            master,
+            http: http.map_err(RacerError::Client)?,
+            options,
+        })
     }
 
     /// Races once, asks the winner over HTTP, and tells the master how it went. `dns` is what DNS
@@ -157,7 +166,10 @@ impl Racer {
     ///
     /// # Errors
     /// No race, or no answer.
-    pub async fn race(&self, dns: Option<Result<Vec<IpAddr>, String>>) -> Result<RaceResult, RacerError> {
+    pub async fn race(
+        &self,
+        dns: Option<Result<Vec<IpAddr>, String>>,
+    ) -> Result<RaceResult, RacerError> {
         let mut options = ClientOptions::new(self.master);
         options.rest = self.options.rest;
         if self.options.content {
@@ -184,11 +196,15 @@ impl Racer {
                     site: came.answer.site.clone(),
                     url: came.answer.url.clone(),
                     gap: came.gap,
-                    content: came.answer.content.as_ref().map(|(status, bytes)| RaceContent {
-                        status: *status,
-                        bytes: bytes.len(),
-                        text: String::from_utf8_lossy(bytes).into_owned(),
-                    }),
+                    content: came
+                        .answer
+                        .content
+                        .as_ref()
+                        .map(|(status, bytes)| RaceContent {
+                            status: *status,
+                            bytes: bytes.len(),
+                            text: String::from_utf8_lossy(bytes).into_owned(),
+                        }),
                 })
                 .collect(),
         })
@@ -197,24 +213,39 @@ impl Racer {
     async fn http(&self, url: &str) -> Result<HttpAnswer, String> {
         let start = Instant::now();
         let ask = async {
-            let answer = self.http.get(format!("{url}{}", self.options.path)).send().await?;
+            let answer = self
+                .http
+                .get(format!("{url}{}", self.options.path))
+                .send()
+                .await?;
             let status = answer.status().as_u16();
             let bytes = answer.bytes().await?.len();
             Ok::<_, reqwest::Error>((status, bytes))
         };
         let (status, bytes) = ask.await.map_err(|error| error.to_string())?;
         let duration = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        Ok(HttpAnswer { status, bytes, duration })
+        Ok(HttpAnswer {
+            status,
+            bytes,
+            duration,
+        })
     }
 }
 
 /// The gateway's host, at the race's port.
 fn master(gateway: &str) -> Result<SocketAddr, RacerError> {
-    let wrong = |reason: String| RacerError::Gateway { url: gateway.to_owned(), reason };
+    let wrong = |reason: String| RacerError::Gateway {
+        url: gateway.to_owned(),
+        reason,
+    };
     let url = reqwest::Url::parse(gateway).map_err(|error| wrong(error.to_string()))?;
-    let mut addresses = url.socket_addrs(|| Some(PORT)).map_err(|error| wrong(error.to_string()))?;
+    let mut addresses = url
+        .socket_addrs(|| Some(PORT))
+        .map_err(|error| wrong(error.to_string()))?;
     addresses.sort_by_key(SocketAddr::is_ipv6);
-    let mut first = *addresses.first().ok_or_else(|| wrong("its host has no address".to_owned()))?;
+    let mut first = *addresses
+        .first()
+        .ok_or_else(|| wrong("its host has no address".to_owned()))?;
     first.set_port(PORT);
     Ok(first)
 }
@@ -229,10 +260,18 @@ fn verdict(dns: Result<Vec<IpAddr>, String>, raced: &Raced) -> DnsVerdict {
         let host = reqwest::Url::parse(url).ok()?.host_str()?.to_owned();
         host.trim_matches(['[', ']']).parse::<IpAddr>().ok()
     };
-    let of = raced.came.iter().find(|came| first.is_some() && serves(&came.answer.url) == first);
+    let of = raced
+        .came
+        .iter()
+        .find(|came| first.is_some() && serves(&came.answer.url) == first);
     let site = of.map(|came| came.answer.site.clone());
     let right = site.as_ref().map(|site| *site == raced.winner().site);
-    DnsVerdict { addresses, site, right, error }
+    DnsVerdict {
+        addresses,
+        site,
+        right,
+        error,
+    }
 }
 
 #[cfg(test)]
@@ -241,8 +280,14 @@ mod tests {
 
     #[test]
     fn the_master_is_the_gateways_host_at_its_own_port() {
-        assert_eq!(master("http://127.0.0.1:8080").expect("right").to_string(), "127.0.0.1:7700");
-        assert_eq!(master("http://[::1]/x").expect("right").to_string(), "[::1]:7700");
+        assert_eq!(
+            master("http://127.0.0.1:8080").expect("right").to_string(),
+            "127.0.0.1:7700"
+        );
+        assert_eq!(
+            master("http://[::1]/x").expect("right").to_string(),
+            "[::1]:7700"
+        );
         for wrong in ["", "127.0.0.1", "mailto:a@b"] {
             let error = master(wrong).expect_err("refused").to_string();
             assert!(error.contains("http://127.0.0.1:8080"), "{error}");

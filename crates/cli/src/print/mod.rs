@@ -6,6 +6,7 @@ pub(crate) mod listing;
 pub(crate) mod monitors;
 pub(crate) mod paths;
 pub(crate) mod plan;
+pub(crate) mod races;
 pub(crate) mod timeline;
 pub(crate) mod tree;
 

@@ -9,22 +9,47 @@ use crate::race::Summary;
 
 /// Renders races: a row an answer, the winner first.
 pub(crate) fn render(results: &[RaceResult], summary: &Summary) -> String {
-    let mut table = Table::new(&["race", "site", "answer", "after the first", "content", "http"]);
+    let mut table = Table::new(&[
+        "race",
+        "site",
+        "answer",
+        "after the first",
+        "content",
+        "http",
+    ]);
     for (number, result) in (1..).zip(results) {
         for (place, answer) in result.answers.iter().enumerate() {
             let won = place == 0;
-            let http = result.http.as_ref().filter(|_| won).map_or_else(String::new, |http| match http {
-                Ok(http) => format!("{} in {}", http.status, nanoseconds(http.duration as f64)),
-                Err(error) => error.clone(),
-            });
+            let http = result
+                .http
+                .as_ref()
+                .filter(|_| won)
+                .map_or_else(String::new, |http| match http {
+                    Ok(http) => format!("{} in {}", http.status, nanoseconds(http.duration as f64)),
+                    Err(error) => error.clone(),
+                });
             let content = answer.content.as_ref().map_or_else(String::new, |content| {
                 format!("{}, {} bytes", content.status, content.bytes)
             });
             table.row(vec![
-                (DIM, if won { number.to_string() } else { String::new() }),
+                (
+                    DIM,
+                    if won {
+                        number.to_string()
+                    } else {
+                        String::new()
+                    },
+                ),
                 (if won { GOOD } else { NAME }, answer.site.clone()),
                 (DIM, answer.url.clone()),
-                (DIM, if won { "first".to_owned() } else { nanoseconds(answer.gap as f64) }),
+                (
+                    DIM,
+                    if won {
+                        "first".to_owned()
+                    } else {
+                        nanoseconds(answer.gap as f64)
+                    },
+                ),
                 (DIM, content),
                 (DIM, http),
             ]);
@@ -38,15 +63,41 @@ pub(crate) fn render(results: &[RaceResult], summary: &Summary) -> String {
     out.push('\n');
     for result in results {
         match &result.dns {
-            Some(DnsVerdict { site: Some(site), right: Some(true), .. }) => {
-                let _ = writeln!(out, "{} DNS sends here too: {}", styled(GOOD, "right"), super::printable(site));
+            Some(DnsVerdict {
+                site: Some(site),
+                right: Some(true),
+                ..
+            }) => {
+                let _ = writeln!(
+                    out,
+                    "{} DNS sends here too: {}",
+                    styled(GOOD, "right"),
+                    super::printable(site)
+                );
             }
-            Some(DnsVerdict { site: Some(site), right: Some(false), .. }) => {
-                let _ = writeln!(out, "{} DNS sends to {}", styled(BAD, "wrong"), super::printable(site));
+            Some(DnsVerdict {
+                site: Some(site),
+                right: Some(false),
+                ..
+            }) => {
+                let _ = writeln!(
+                    out,
+                    "{} DNS sends to {}",
+                    styled(BAD, "wrong"),
+                    super::printable(site)
+                );
             }
             Some(verdict) => {
-                let why = verdict.error.as_deref().unwrap_or("its address is none of the sites that answered");
-                let _ = writeln!(out, "{} DNS: {}", styled(CARE, "unknown"), super::printable(why));
+                let why = verdict
+                    .error
+                    .as_deref()
+                    .unwrap_or("its address is none of the sites that answered");
+                let _ = writeln!(
+                    out,
+                    "{} DNS: {}",
+                    styled(CARE, "unknown"),
+                    super::printable(why)
+                );
             }
             None => {}
         }

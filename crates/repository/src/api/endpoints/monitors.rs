@@ -1,5 +1,5 @@
-//! What monitors answer on the admin port of their process. Their routes are in the crates
-//! `follow` and `cli`; here they are described, beside the query API's.
+//! What monitors and the race's master answer on the admin port of their process. Their routes are
+//! in the crates `follow` and `cli`; here they are described, beside the query API's.
 
 use super::{Answer, Endpoint, Kind, parameter};
 
@@ -81,6 +81,18 @@ const RETRY: Endpoint = Endpoint {
     answer: Answer::Json("Tried"),
 };
 
-pub(crate) const ASKED: &[&Endpoint] = &[&ENTRIES, &THRESHOLDS, &TRANSACTIONS, &DEAD];
+const RACES: Endpoint = Endpoint {
+    path: "/api/v1/races",
+    name: "listRaces",
+    summary: "The newest response races, the newest first, and the replicas with their clocks. Instants are \
+              nanoseconds of the common clock, times nanoseconds. Served where the master is: by `up`, and by a \
+              gateway with sites.",
+    id: None,
+    parameters: &[parameter("limit", Kind::Limit, "at most so many races")],
+    answer: Answer::Json("RaceList"),
+};
+
+pub(crate) const ASKED: &[&Endpoint] =
+    &[&ENTRIES, &THRESHOLDS, &TRANSACTIONS, &DEAD, &RACES];
 
 pub(crate) const POSTED: &[&Endpoint] = &[&RETRY];

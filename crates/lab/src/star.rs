@@ -1,0 +1,270 @@
+//! The paths: packets held until they are due at the other end.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tun_rs::SyncDevice;
+
+use crate::plan::Plan;
+use crate::{LabError, system};
+
+/// From so long before a packet is due on, the thread that delivers spins.
+const SPIN: Duration = Duration::from_micros(100);
+
+/// Packets on their way at most; one more is lost, as in a full queue.
+const PACKETS_MAX: usize = 65_536;
+
+/// One direction of a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Shape {
+    /// How long a packet takes.
+    pub delay: Duration,
+    /// Up to so much more, by chance.
+    pub jitter: Duration,
+    /// The share that is lost.
+    pub loss: f64,
+    /// The share that takes as long again, and is overtaken.
+    pub reorder: f64,
+}
+
+impl Shape {
+    /// Nothing but a delay.
+    #[must_use]
+    pub fn delay(delay: Duration) -> Self {
+        Self {
+            delay,
+            ..Self::default()
+        }
+    }
+}
+
+/// How late packets were delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lateness {
+    /// Packets delivered.
+    pub packets: usize,
+    /// Half were at most so late.
+    pub p50: Duration,
+    /// Of a hundred, 99 were.
+    pub p99: Duration,
+}
+
+struct Path {
+    shape: Shape,
+    random: u64,
+    /// When the last packet that keeps its place is due.
+    last: Option<Instant>,
+}
+
+type Order = (Instant, u64);
+
+#[derive(Default)]
+struct State {
+    heap: BinaryHeap<Reverse<(Order, usize, Vec<u8>)>>,
+    paths: HashMap<(usize, usize), Path>,
+    number: u64,
+    /// The last so many, in nanoseconds.
+    late: Vec<u64>,
+}
+
+/// How many latenesses are kept.
+const LATE_KEPT: usize = 100_000;
+
+pub(crate) struct Star {
+    devices: Vec<SyncDevice>,
+    names: HashMap<String, usize>,
+    routes: HashMap<Ipv4Addr, usize>,
+    seed: u64,
+    state: Mutex<State>,
+    changed: Condvar,
+    stopped: AtomicBool,
+}
+
+impl Star {
+    pub(crate) fn start(plan: &Plan, devices: Vec<SyncDevice>) -> Result<Arc<Self>, LabError> {
+        let mut names = HashMap::new();
+        let mut routes = HashMap::new();
+        for (at, host) in plan.hosts.iter().enumerate() {
+            names.insert(host.name.clone(), at);
+            for address in host.also.iter().chain([&host.address]) {
+                routes.insert(*address, at);
+            }
+        }
+        let star = Arc::new(Self {
+            devices,
+            names,
+            routes,
+            seed: plan.seed,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            stopped: AtomicBool::new(false),
+        });
+        for path in &plan.paths {
+            let (there, back) = path.shapes();
+            star.shape(&path.from, &path.to, there);
+            star.shape(&path.to, &path.from, back);
+        }
+        // A read of a device cannot be broken off: a packet from its host ends it, after `stop`.
+        for at in 0..star.devices.len() {
+            let reads = Arc::clone(&star);
+            let thread = std::thread::Builder::new().name(format!("lab-read-{at}"));
+            thread
+                .spawn(move || reads.read(at))
+                .map_err(|error| system("a thread")(&error))?;
+        }
+        let delivers = Arc::clone(&star);
+        let thread = std::thread::Builder::new().name("lab-deliver".to_owned());
+        thread
+            .spawn(move || delivers.deliver())
+            .map_err(|error| system("a thread")(&error))?;
+        Ok(star)
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn shape(&self, from: &str, to: &str, shape: Shape) {
+        let (Some(from), Some(to)) = (self.names.get(from), self.names.get(to)) else {
+            return;
+        };
+        let mut state = self.lock();
+        let path = state
+            .paths
+            .entry((*from, *to))
+            .or_insert_with(|| fresh(self.seed, *from, *to));
+        path.shape = shape;
+    }
+
+    pub(crate) fn lateness(&self) -> Lateness {
+        let mut late = self.lock().late.clone();
+        late.sort_unstable();
+        let at = |share: usize| {
+            Duration::from_nanos(late.get(late.len() * share / 100).copied().unwrap_or(0))
+        };
+        Lateness {
+            packets: late.len(),
+            p50: at(50),
+            p99: at(99),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, from: usize) {
+        let mut buffer = vec![0; 65_536];
+        while !self.stopped.load(Ordering::Relaxed) {
+            let Ok(length) = self.devices[from].recv(&mut buffer) else {
+                return;
+            };
+            let now = Instant::now();
+            let packet = &buffer[..length];
+            if let Some(to) = destination(packet).and_then(|address| self.routes.get(&address)) {
+                self.send(from, *to, packet, now);
+            }
+        }
+    }
+
+    fn send(&self, from: usize, to: usize, packet: &[u8], now: Instant) {
+        let mut state = self.lock();
+        let path = state
+            .paths
+            .entry((from, to))
+            .or_insert_with(|| fresh(self.seed, from, to));
+        let (lost, more, overtaken) = (path.chance(), path.chance(), path.chance());
+        if lost < path.shape.loss {
+            return;
+        }
+        let mut due = now + path.shape.delay + path.shape.jitter.mul_f64(more);
+        if overtaken < path.shape.reorder {
+            due += path.shape.delay.max(Duration::from_micros(100));
+        } else {
+            due = path.last.map_or(due, |last| due.max(last));
+            path.last = Some(due);
+        }
+        if state.heap.len() >= PACKETS_MAX {
+            return;
+        }
+        state.number += 1;
+        let order = (due, state.number);
+        state.heap.push(Reverse((order, to, packet.to_vec())));
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    fn deliver(&self) {
+        let mut state = self.lock();
+        while !self.stopped.load(Ordering::Relaxed) {
+            let Some(Reverse(((due, _), _, _))) = state.heap.peek() else {
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let due = *due;
+            let now = Instant::now();
+            if now < due {
+                let ahead = due - now;
+                if ahead > SPIN {
+                    let waited = self.changed.wait_timeout(state, ahead - SPIN);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                } else {
+                    // Others may add packets meanwhile.
+                    drop(state);
+                    std::hint::spin_loop();
+                    state = self.lock();
+                }
+                continue;
+            }
+            let Some(Reverse((_, to, packet))) = state.heap.pop() else {
+                continue;
+            };
+            if state.late.len() == LATE_KEPT {
+                state.late.clear();
+            }
+            state
+                .late
+                .push(u64::try_from((now - due).as_nanos()).unwrap_or(u64::MAX));
+            drop(state);
+            // A host whose queue is full loses packets, as hosts do.
+            let _ = self.devices[to].send(&packet);
+            state = self.lock();
+        }
+    }
+}
+
+impl Path {
+    /// From 0 to 1, by splitmix64.
+    fn chance(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        #[expect(clippy::cast_precision_loss, reason = "53 bits")]
+        let chance = ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64;
+        chance
+    }
+}
+
+fn fresh(seed: u64, from: usize, to: usize) -> Path {
+    let pair = (from as u64) << 32 | to as u64;
+    Path {
+        shape: Shape::default(),
+        random: seed ^ pair.wrapping_mul(0x2545_f491_4f6c_dd1d),
+        last: None,
+    }
+}
+
+/// Where an IPv4 packet goes.
+fn destination(packet: &[u8]) -> Option<Ipv4Addr> {
+    let head = packet.get(..20)?;
+    (head[0] >> 4 == 4).then(|| Ipv4Addr::new(head[16], head[17], head[18], head[19]))
+}
