@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask setup | test | check | bench | tidy | simulate | fuzz |
-//! trace-context`.
+//! The project's own commands: `cargo xtask setup | test | check | bench | tidy | simulate | lab | fuzz
+//! | trace-context`.
 //!
 //! They need nothing but the Rust toolchain; what a test needs beyond it (a Debian package) they
 //! install where they may, and say so where they may not.
@@ -26,6 +26,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy [--bless]        the rules of the tree: purity, the map, the crate graph
   simulate [--seed S] [--seeds N] [--minutes M]
                         run seeded fleets; a seed replays one
+  lab FILE              bring a plan's wide-area network up on this machine (needs root)
   fuzz [--seconds N] [TARGET ...]
                         run the fuzz targets (needs nightly and cargo-fuzz)
   trace-context DIR     run W3C's suite, a copy of which is in DIR, against sidecar and SDK";
@@ -53,6 +54,7 @@ fn dispatch() -> Result<()> {
         "bench" => bench::bench(rest),
         "tidy" => tidy::tidy(rest.iter().any(|arg| arg == "--bless")),
         "simulate" => simulate(rest),
+        "lab" => lab(rest),
         "fuzz" => fuzz::fuzz(rest),
         "trace-context" => match rest {
             [folder] => trace_context::trace_context(folder),
@@ -88,6 +90,12 @@ fn check() -> Result<()> {
     step("docs", run::docs)?;
     test(&[])?;
     longest::print()
+}
+
+fn lab(rest: &[String]) -> Result<()> {
+    let mut args = vec!["run", "--quiet", "--package", "selvedge-lab", "--"];
+    args.extend(rest.iter().map(String::as_str));
+    cargo(&args)
 }
 
 fn simulate(rest: &[String]) -> Result<()> {

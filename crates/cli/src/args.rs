@@ -533,6 +533,9 @@ pub(crate) struct RaceArgs {
     /// Compare with where DNS sends: the raced name.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// Ask this resolver or name server. [default: the system's]
+    #[arg(long, value_name = "ADDRESS", requires = "name")]
+    pub(crate) resolver: Option<SocketAddr>,
     /// How long the request to the winner may take.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     pub(crate) time_limit: Duration,

@@ -112,13 +112,11 @@ impl Naming {
     }
 
     /// What it answers from.
-    #[expect(dead_code, reason = "the race is wired next")]
     pub(crate) fn authority(&self) -> &Arc<Authority> {
         self.server.authority()
     }
 
     /// Where it listens, and the sockets that raced answers leave from.
-    #[expect(dead_code, reason = "the race is wired next")]
     pub(crate) fn sockets(&self) -> Vec<(SocketAddr, Arc<std::net::UdpSocket>)> {
         self.server.sockets().to_vec()
     }
@@ -141,7 +139,6 @@ impl Naming {
 const SHOWN_MAX: usize = 1000;
 
 /// The winner table and its last changes, as `/api/v1/races` shows them.
-#[expect(dead_code, reason = "the race is wired next")]
 pub(crate) fn table(authority: &Authority) -> serde_json::Value {
     let now = now_s();
     authority.winners(|winners| {

@@ -114,7 +114,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Content(args) => roles::content(args).await,
         Command::Repository(args) => roles::repository(args).await,
         Command::Monitor(args) => roles::monitor(args).await,
-        Command::RaceReplica(args) => roles::race_replica(args).await,
+        Command::RaceReplica(args) => race::replica(args).await,
     }
 }
 

@@ -1,14 +1,16 @@
 //! The response race in this process: the master, replicas, or both (C1-C7).
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use axum::extract::Query;
+use axum::extract::RawQuery;
+use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use selvedge_dns::Authority;
 use selvedge_identity::ServerName;
 use selvedge_race::{
     Answers, ByKind, Delay, Event, HostClock, Master, MasterOptions, Outlets, Pacer, Replica,
@@ -16,11 +18,12 @@ use selvedge_race::{
     Stamp, Timing, wire::Silence,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::admin::{Admin, Metrics};
 use crate::args::{RaceReplica, duration};
 use crate::base::{Base, port};
+use crate::dns::{self, Naming};
 use crate::ports::Ports;
 use crate::signal;
 
@@ -263,6 +266,7 @@ impl std::str::FromStr for TestClock {
 pub(crate) struct Racing {
     master: RunningMaster,
     replicas: Vec<RunningReplica>,
+    authority: Option<Arc<Authority>>,
 }
 
 /// Who runs beside the master.
@@ -272,10 +276,8 @@ pub(crate) struct Beside<'a> {
     /// Servers that get a replica here: their names and where they serve.
     pub(crate) servers: &'a [(ServerName, String)],
     pub(crate) ephemeral: bool,
-    /// What answers raced DNS queries, at the master and at replicas.
-    pub(crate) dns: Option<Arc<dyn Answers>>,
-    /// The sockets that the name server answers from.
-    pub(crate) dns_sockets: Vec<(SocketAddr, Arc<std::net::UdpSocket>)>,
+    /// The name server, whose raced names race here.
+    pub(crate) naming: Option<&'a Naming>,
 }
 
 impl Racing {
@@ -289,9 +291,11 @@ impl Racing {
         }
         options.listen = port(options.listen, beside.ephemeral);
         let outlets = Arc::new(Outlets::default());
-        for (address, socket) in beside.dns_sockets {
+        let named = beside.naming;
+        for (address, socket) in named.map(Naming::sockets).unwrap_or_default() {
             outlets.share(address, socket);
         }
+        let dns = named.map(|naming| Arc::clone(naming.authority()) as Arc<dyn Answers>);
         let keys = Arc::new(base.keys.clone());
         let mut replicas = Vec::new();
         if options.replicas.is_empty() {
@@ -300,7 +304,7 @@ impl Racing {
                 let serving = Serving::new(url, content(url));
                 let replica = Replica {
                     keys: Arc::clone(&keys),
-                    answers: answers(serving, beside.dns.clone()),
+                    answers: answers(serving, dns.clone()),
                     outlets: Arc::clone(&outlets),
                     pacer: Arc::clone(&pacer),
                 };
@@ -327,11 +331,19 @@ impl Racing {
         let url = format!("http://{gateway}");
         let master = Master {
             keys,
-            answers: answers(Serving::new(&url, Some(gateway)), beside.dns),
+            answers: answers(Serving::new(&url, Some(gateway)), dns),
             outlets,
         };
         let master = master.start(options)?;
-        Ok(Some(Self { master, replicas }))
+        let authority = named.map(|naming| Arc::clone(naming.authority()));
+        if let Some(authority) = &authority {
+            authority.set_races(Arc::new(master.clone()));
+        }
+        Ok(Some(Self {
+            master,
+            replicas,
+            authority,
+        }))
     }
 
     pub(crate) fn master(&self) -> &RunningMaster {
@@ -339,11 +351,11 @@ impl Racing {
     }
 
     /// Shows where it listens, what it counts, and the races.
-    pub(crate) fn show(&self, ports: &mut Ports, metrics: &mut Metrics, table: Option<Table>) {
+    pub(crate) fn show(&self, ports: &mut Ports, metrics: &mut Metrics) {
         ports.add("race", self.master.address());
         let master = self.master.clone();
         metrics.more(move || master.status(0).to_prometheus());
-        metrics.routes(routes(self.master.clone(), table));
+        metrics.routes(routes(self.master.clone(), self.authority.clone()));
     }
 
     /// Ends the threads, which may take a fifth of a second.
@@ -365,42 +377,55 @@ fn content(url: &str) -> Option<SocketAddr> {
     authority.to_socket_addrs().ok()?.next()
 }
 
-/// What the name server adds to the list of races.
-pub(crate) type Table = Arc<dyn Fn() -> Value + Send + Sync>;
-
 /// Races that are listed unless told otherwise, and at most.
 const LISTED: usize = 100;
 const LISTED_MAX: usize = 1024;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Listed {
-    limit: Option<usize>,
-}
-
-fn routes(master: RunningMaster, table: Option<Table>) -> Router {
-    let list = move |Query(listed): Query<Listed>| async move {
-        let status = master.status(listed.limit.unwrap_or(LISTED).min(LISTED_MAX));
-        Json(json!({
+fn routes(master: RunningMaster, authority: Option<Arc<Authority>>) -> Router {
+    let list = move |RawQuery(query): RawQuery| async move {
+        let limit = match limit(query.as_deref().unwrap_or_default()) {
+            Ok(limit) => limit,
+            Err(message) => {
+                let error = json!({ "error": { "code": "bad_request", "message": message } });
+                return (StatusCode::BAD_REQUEST, Json(error));
+            }
+        };
+        let status = master.status(limit);
+        let list = json!({
             "races": status.races,
             "replicas": status.replicas,
             "epoch": status.epoch,
             "delay": status.delay,
             "warning": status.warning,
             "counts": status.counts,
-            "winners": table.as_ref().map(|table| table()),
+            "winners": authority.as_deref().map(dns::table),
             "next": null,
-        }))
+        });
+        (StatusCode::OK, Json(list))
     };
     Router::new().route("/api/v1/races", get(list))
 }
 
+/// How many races a query asks for.
+fn limit(query: &str) -> Result<usize, String> {
+    let mut limit = LISTED;
+    for part in query.split('&').filter(|part| !part.is_empty()) {
+        let value = part
+            .strip_prefix("limit=")
+            .ok_or_else(|| format!("unknown parameter {part:?}; there is limit"))?;
+        let number = value.parse().ok().filter(|n| (1..=LISTED_MAX).contains(n));
+        limit = number.ok_or_else(|| format!("limit={value}: a number from 1 to {LISTED_MAX}"))?;
+    }
+    Ok(limit)
+}
+
 /// `selvedge race-replica`.
-pub(crate) async fn replica(
-    args: RaceReplica,
-    dns: Option<Arc<dyn Answers>>,
-    base: Base,
-) -> Result<()> {
+pub(crate) async fn replica(args: RaceReplica) -> Result<()> {
+    let base = Base::new(
+        args.data.as_deref(),
+        args.keys.as_deref(),
+        args.config.as_deref(),
+    )?;
     let mut options = base.config.race.replica(args.name.as_str())?;
     options.listen = args.listen.unwrap_or(options.listen);
     if !args.service.is_empty() {
@@ -414,6 +439,7 @@ pub(crate) async fn replica(
         options.clock = HostClock::skewed(test.offset_ns, test.drift);
     }
     let serving = Serving::new(&args.url, content(&args.url));
+    let dns = dns::authority(&base, 0)?.map(|authority| authority as Arc<dyn Answers>);
     let replica = Replica {
         keys: Arc::new(base.keys.clone()),
         answers: answers(serving, dns),
@@ -483,7 +509,7 @@ pub(crate) async fn race(args: crate::args::RaceArgs) -> Result<()> {
     let racer = selvedge_receiver::Racer::new(options)?;
     let mut results = Vec::new();
     for _ in 0..args.rounds {
-        let verdict = verdict(args.name.clone()).await;
+        let verdict = verdict(args.name.clone(), args.resolver).await;
         results.push(racer.race(verdict).await?);
     }
     let summary = Summary::of(&results);
@@ -495,14 +521,23 @@ pub(crate) async fn race(args: crate::args::RaceArgs) -> Result<()> {
     Ok(())
 }
 
+/// How long DNS may take.
+const LOOKUP_MAX: Duration = Duration::from_secs(5);
+
 /// What DNS says of a name, if one was given.
-async fn verdict(name: Option<String>) -> Option<Result<Vec<std::net::IpAddr>, String>> {
+async fn verdict(
+    name: Option<String>,
+    resolver: Option<SocketAddr>,
+) -> Option<Result<Vec<IpAddr>, String>> {
     let name = name?;
-    let asked = tokio::task::spawn_blocking(move || {
-        let found = (name.as_str(), 0).to_socket_addrs();
-        found
+    let asked = tokio::task::spawn_blocking(move || match resolver {
+        Some(resolver) => {
+            selvedge_dns::lookup(resolver, &name, LOOKUP_MAX).map_err(|error| error.to_string())
+        }
+        None => (name.as_str(), 0)
+            .to_socket_addrs()
             .map(|all| all.map(|address| address.ip()).collect())
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.to_string()),
     });
     Some(asked.await.unwrap_or_else(|error| Err(error.to_string())))
 }
@@ -567,6 +602,15 @@ mod tests {
                 .to_string()
                 .contains("within 50us")
         );
+    }
+
+    #[test]
+    fn the_list_of_races_has_a_limit_and_no_other_parameter() {
+        assert_eq!(limit(""), Ok(LISTED));
+        assert_eq!(limit("limit=7"), Ok(7));
+        for wrong in ["limit=0", "limit=x", "limit=9999", "limt=2", "limit=2&x=1"] {
+            assert!(limit(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::collect::Collecting;
 use crate::dns::Naming;
 use crate::monitors::Monitors;
 use crate::ports::Ports;
-use crate::race::{self, Beside, Racing};
+use crate::race::{Beside, Racing};
 use crate::transmit::Transmitting;
 use crate::{config, dns, print, signal, up};
 
@@ -77,12 +77,11 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
         gateway: running.local_addr(),
         servers: &[],
         ephemeral: false,
-        dns: None,
-        dns_sockets: Vec::new(),
+        naming: naming.as_ref(),
     };
     let racing = Racing::start(&base, beside)?;
     if let Some(racing) = &racing {
-        racing.show(&mut ports, &mut metrics, None);
+        racing.show(&mut ports, &mut metrics);
     }
     if let Some(address) = carrier.address() {
         ports.add("bus", address);
@@ -284,16 +283,6 @@ pub(crate) async fn monitor(args: args::Monitor) -> Result<()> {
     running.stop().await;
     carrier.stop().await;
     Ok(())
-}
-
-/// A server's part in the race.
-pub(crate) async fn race_replica(args: args::RaceReplica) -> Result<()> {
-    let base = Base::new(
-        args.data.as_deref(),
-        args.keys.as_deref(),
-        args.config.as_deref(),
-    )?;
-    race::replica(args, None, base).await
 }
 
 fn server_name(member: &Member) -> Result<selvedge_identity::ServerName> {

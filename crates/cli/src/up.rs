@@ -122,12 +122,11 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
         gateway: gateway.local_addr(),
         servers: &backs.upstreams,
         ephemeral: args.ephemeral,
-        dns: None,
-        dns_sockets: Vec::new(),
+        naming: naming.as_ref(),
     };
     let racing = Racing::start(base, beside)?;
     if let Some(racing) = &racing {
-        racing.show(&mut ports, &mut metrics, None);
+        racing.show(&mut ports, &mut metrics);
     }
     // The example shop's orders are fulfilled, unless the configuration has its own.
     let orders = if args.upstream.is_empty() {

@@ -88,10 +88,11 @@ pub(crate) fn render(results: &[RaceResult], summary: &Summary) -> String {
                 );
             }
             Some(verdict) => {
-                let why = verdict
-                    .error
-                    .as_deref()
-                    .unwrap_or("its address is none of the sites that answered");
+                let none = match verdict.addresses.is_empty() {
+                    true => "no address came",
+                    false => "its address is none of the sites that answered",
+                };
+                let why = verdict.error.as_deref().unwrap_or(none);
                 let _ = writeln!(
                     out,
                     "{} DNS: {}",
