@@ -50,6 +50,7 @@ struct Disk {
     failing_writes: u32,
     failing_syncs: u32,
     failing_truncates: u32,
+    lying: bool,
     syncs: u64,
 }
 
@@ -112,6 +113,11 @@ impl FaultyStorage {
     /// The next `count` truncations fail.
     pub fn fail_truncates(&self, count: u32) {
         self.lock_disk().failing_truncates = count;
+    }
+
+    /// From now on no sync does anything, and each says that it went well.
+    pub fn lie_about_syncs(&self) {
+        self.lock_disk().lying = true;
     }
 
     /// How many syncs of files went well so far.
@@ -327,6 +333,9 @@ impl Storage for FaultyStorage {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut disk = self.lock_disk();
         let disk = &mut *disk;
+        if disk.lying {
+            return Ok(());
+        }
         disk.synced_names
             .retain(|path, _| path.parent() != Some(dir));
         for (path, node) in &disk.names {
@@ -412,6 +421,9 @@ impl File for FaultyFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.with(|disk| {
+            if disk.lying {
+                return Ok(());
+            }
             let failing = disk.failing_syncs > 0;
             disk.failing_syncs = disk.failing_syncs.saturating_sub(1);
             let node = disk.node(self.node)?;

@@ -472,12 +472,14 @@ impl Node {
     }
 
     /// Waits until what was appended at `at` is where it has to be before an answer tells of it.
-    pub(crate) async fn acknowledged(&self, at: Appended) {
+    /// Answers how far it has got.
+    pub(crate) async fn acknowledged(&self, at: Appended) -> Acknowledge {
         self.durable(at).await;
         let options = self.inner.options.acknowledge;
         let metrics = self.metrics();
         if options.level == Acknowledge::Journal {
-            return count(&metrics.answers_journal);
+            count(&metrics.answers_journal);
+            return Acknowledge::Journal;
         }
         let began_ns = self.monotonic_ns();
         let reached = self.inner.spread.until(at, options).await;
@@ -495,6 +497,10 @@ impl Node {
                 count(&metrics.acknowledgements_in_vain);
                 tracing::debug!(%level, "acknowledgement waited for in vain");
             }
+        }
+        match reached {
+            Reached::Level => options.level,
+            Reached::Fewer | Reached::InVain => Acknowledge::Journal,
         }
     }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use selvedge_gateway::jar::{Carried, Name, fingerprint};
-use selvedge_identity::{HEADS_MAX, SessionId, SessionToken};
+use selvedge_identity::{HEADS_MAX, SessionToken};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::gateway::{Passed, pass};
 use crate::ledger::Tag;
 use crate::random::Random;
-use crate::service::{Reply, Request, call};
+use crate::service::Request;
 use crate::world::{World, lock};
 
 /// Tries of the last request of a visit.
@@ -20,7 +21,6 @@ const LAST_TRIES: u32 = 200;
 #[derive(Clone, Debug)]
 struct Holds {
     visit: usize,
-    session: SessionId,
     jar: bool,
     /// A program's tokens; the cookies of a browser.
     tokens: Vec<String>,
@@ -64,7 +64,6 @@ fn begin(world: &World, visit: usize) -> Client {
     let token = SessionToken::new(session, []).sign(&world.keys);
     Arc::new(Mutex::new(Holds {
         visit,
-        session,
         jar,
         tokens: vec![token],
         cookies: BTreeMap::new(),
@@ -126,6 +125,7 @@ async fn visit_as_program(world: &Arc<World>, client: &Client, random: &mut Rand
         visit,
         tokens: carried.clone(),
         carried: None,
+        identified: None,
     };
     let mut twin = None;
     if random.per_mille(world.front.twice) {
@@ -137,14 +137,14 @@ async fn visit_as_program(world: &Arc<World>, client: &Client, random: &mut Rand
         twin = Some(tokio::spawn(async move {
             let at = own.index(world.servers.len());
             let tag = request.tag;
-            let reply = call(&world, at, request, &mut own).await;
+            let reply = pass(&world, at, request, None, &mut own).await;
             if taken {
                 take_tokens(&world, &client, tag, &carried, reply);
             }
         }));
     }
     let at = random.index(world.servers.len());
-    let reply = call(world, at, request, random).await;
+    let reply = pass(world, at, request, None, random).await;
     let answered = take_tokens(world, client, tag, &carried, reply);
     if let Some(twin) = twin {
         let _ = twin.await;
@@ -158,9 +158,9 @@ fn take_tokens(
     client: &Client,
     tag: Tag,
     carried: &[String],
-    reply: Option<Reply>,
+    reply: Option<Passed>,
 ) -> bool {
-    let Some(Some(token)) = reply else {
+    let Some(Passed { token, .. }) = reply else {
         return false;
     };
     let mut client = lock(client);
@@ -182,20 +182,20 @@ fn note_heads(world: &World, visit: usize, tokens: &[String]) {
 }
 
 async fn visit_as_browser(world: &Arc<World>, client: &Client, random: &mut Random) -> bool {
-    let (visit, session, cookies, first, tag) = {
+    let (visit, cookies, first, tag) = {
         let client = lock(client);
         let (tag, _) = send(world, &client, None);
-        let (cookies, first) = (client.cookies.clone(), client.tokens.clone());
-        (client.visit, client.session, cookies, first, tag)
+        (
+            client.visit,
+            client.cookies.clone(),
+            client.tokens.clone(),
+            tag,
+        )
     };
-    sleep(random.ms(0, world.front.latency_ms)).await;
-    // The gateway.
-    let gateway = &world.gateways[random.index(world.gateways.len())];
     let carried: Carried = cookies
         .iter()
         .map(|(name, token)| (*name, fingerprint(token.as_bytes())))
         .collect();
-    lock(gateway).came(session, &carried);
     let tokens: Vec<String> = match cookies.is_empty() {
         true => first,
         false => cookies.into_values().collect(),
@@ -207,15 +207,16 @@ async fn visit_as_browser(world: &Arc<World>, client: &Client, random: &mut Rand
         visit,
         tokens,
         carried: None,
+        identified: None,
     };
-    let Some(Some(token)) = call(world, at, request, random).await else {
+    let passed = pass(world, at, request, Some(carried), random).await;
+    let Some(Passed {
+        token,
+        cookies: Some(change),
+    }) = passed
+    else {
         return false;
     };
-    let change = lock(gateway).answered(session, &carried, &token);
-    if random.per_mille(world.front.loss) {
-        return false;
-    }
-    sleep(random.ms(0, world.front.latency_ms)).await;
     let mut client = lock(client);
     receive(world, visit, tag);
     client.cookies.insert(change.set, token);

@@ -5,7 +5,6 @@ pub(crate) mod keepers;
 
 use std::sync::Arc;
 
-use selvedge_gateway::jar::Jars;
 use selvedge_journal::testing::Crash;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -160,8 +159,7 @@ async fn strike(world: Arc<World>, kind: Fault, mut random: Random) {
             *lock(&server.stalled_until) = Some(Instant::now() + long);
         }
         Fault::ForgetJars => {
-            let gateway = &world.gateways[random.index(world.gateways.len())];
-            *lock(gateway) = Jars::new(64);
+            world.gateways[random.index(world.gateways.len())].forget();
         }
     }
 }

@@ -1,23 +1,28 @@
-//! Those who follow the back-end network and keep something of it for good: as faults and checks
-//! see them, all alike.
+//! Those beside the content servers that keep something for good: as faults see them, all alike.
 
 use std::sync::Arc;
 
 use selvedge_journal::testing::{Crash, FaultyStorage};
 
 use crate::world::World;
-use crate::{repository, server, thresholds, transactions};
+use crate::{gateway, repository, server, thresholds, transactions};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keeper {
     Repository,
     Transactions,
     Thresholds,
+    Gateway(usize),
 }
 
 impl Keeper {
-    pub(crate) const ALL: [Keeper; 3] =
-        [Keeper::Repository, Keeper::Transactions, Keeper::Thresholds];
+    pub(crate) const ALL: [Keeper; 5] = [
+        Keeper::Repository,
+        Keeper::Transactions,
+        Keeper::Thresholds,
+        Keeper::Gateway(0),
+        Keeper::Gateway(1),
+    ];
 
     /// As the network names it.
     pub(crate) fn host(self) -> &'static str {
@@ -25,6 +30,7 @@ impl Keeper {
             Self::Repository => repository::HOST,
             Self::Transactions => transactions::HOST,
             Self::Thresholds => thresholds::HOST,
+            Self::Gateway(at) => gateway::HOSTS[at],
         }
     }
 
@@ -34,6 +40,7 @@ impl Keeper {
             Self::Repository => Some(&world.repository.storage),
             Self::Transactions => None,
             Self::Thresholds => Some(&world.thresholds.storage),
+            Self::Gateway(at) => Some(&world.gateways[at].server.storage),
         }
     }
 
@@ -43,6 +50,7 @@ impl Keeper {
             Self::Repository => world.repository.crash(world, crash),
             Self::Transactions => world.transactions.crash(world, crash),
             Self::Thresholds => world.thresholds.crash(world, crash),
+            Self::Gateway(at) => world.gateways[at].crash(world, crash),
         }
     }
 
@@ -52,6 +60,9 @@ impl Keeper {
             Self::Repository => repository::start(world).await,
             Self::Transactions => transactions::start(world).await,
             Self::Thresholds => server::start(world.clone(), world.thresholds.clone()).await,
+            Self::Gateway(at) => {
+                server::start(world.clone(), world.gateways[at].server.clone()).await;
+            }
         }
     }
 
@@ -61,6 +72,7 @@ impl Keeper {
             Self::Repository => world.repository.store().is_some(),
             Self::Transactions => world.transactions.lives(),
             Self::Thresholds => world.thresholds.node().is_some(),
+            Self::Gateway(at) => world.gateways[at].server.node().is_some(),
         }
     }
 }

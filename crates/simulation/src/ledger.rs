@@ -22,6 +22,11 @@ pub(crate) struct Book {
     pub(crate) promises: Vec<Promise>,
     pub(crate) unheld: Vec<Unheld>,
     pub(crate) faults: u64,
+    /// Answers that went out as held by others.
+    pub(crate) spread: u64,
+    /// Orders carried out, and crossings told, when last looked at.
+    pub(crate) orders: u64,
+    pub(crate) crossings: u64,
 }
 
 /// One client's visit.

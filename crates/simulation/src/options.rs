@@ -13,14 +13,23 @@ pub enum Plant {
     LostDelivery,
     /// The gateway hands on only the first of several tokens of a request.
     DroppedToken,
+    /// One in a hundred deliveries is lost between the back-end network and the repository.
+    LostAtRepository,
+    /// The transaction processor's database has forgotten, after a crash, what was done.
+    ForgottenEffects,
+    /// The disk of the threshold monitor says that it has synced, and has not.
+    LyingDisk,
 }
 
 impl Plant {
     /// Every planted bug and the name that the program knows it by.
-    pub const NAMED: [(&'static str, Plant); 3] = [
+    pub const NAMED: [(&'static str, Plant); 6] = [
         ("ack-before-sync", Plant::AckBeforeSync),
         ("lost-delivery", Plant::LostDelivery),
         ("dropped-token", Plant::DroppedToken),
+        ("lost-at-repository", Plant::LostAtRepository),
+        ("forgotten-effects", Plant::ForgottenEffects),
+        ("lying-disk", Plant::LyingDisk),
     ];
 }
 
@@ -70,6 +79,12 @@ pub struct Counts {
     pub unproven_lossy: u64,
     /// Heads that a server did not hold when it took the request.
     pub unheld: u64,
+    /// Answers that went out as held by other servers' memories.
+    pub spread: u64,
+    /// Orders carried out, at the end.
+    pub orders: u64,
+    /// Crossings of thresholds that were told, at the end.
+    pub crossings: u64,
     /// Milliseconds of the fleet's time.
     pub virtual_ms: u64,
 }
@@ -84,6 +99,9 @@ impl std::ops::AddAssign for Counts {
         self.pairs += other.pairs;
         self.unproven_lossy += other.unproven_lossy;
         self.unheld += other.unheld;
+        self.spread += other.spread;
+        self.orders += other.orders;
+        self.crossings += other.crossings;
         self.virtual_ms += other.virtual_ms;
     }
 }

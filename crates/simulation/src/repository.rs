@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use selvedge_bus::TcpBus;
+use selvedge_bus::{Bus, TcpBus};
 use selvedge_journal::testing::{Crash, FaultyStorage};
 use selvedge_repository::{Repository, RepositoryOptions, Store, StoreOptions};
 use tokio::time::sleep;
 
+use crate::Plant;
 use crate::random::Random;
+use crate::server::Leaky;
 use crate::world::{World, lock};
 
 /// The repository, as the network names it.
@@ -82,7 +84,11 @@ pub(crate) async fn start(world: &Arc<World>) {
             in_tasks: true,
             ..RepositoryOptions::new("/repository")
         };
-        match Repository::start(options, Arc::new(bus.clone())).await {
+        let network: Arc<dyn Bus> = match world.options.plant {
+            Plant::LostAtRepository => Arc::new(Leaky(bus.clone())),
+            _ => Arc::new(bus.clone()),
+        };
+        match Repository::start(options, network).await {
             Ok(repository) => {
                 let counts = repository.store().counts();
                 world

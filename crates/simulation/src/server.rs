@@ -1,6 +1,7 @@
 //! One server: a disk that outlives it, a clock, and while it lives a real node; with a threshold
 //! monitor beside it, if it is that one's.
 
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,12 +10,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use selvedge_bus::{
     Bus, BusError, Dial, Found, LinkStream, Publisher, Source, Subscribe, Subscription, TcpBus,
+    Tells,
 };
 use selvedge_identity::ServerName;
 use selvedge_journal::testing::{Crash, FaultyStorage};
 use selvedge_journal::{Driver, Durability, JournalOptions};
 use selvedge_monitor::StatusAsker;
-use selvedge_node::{AgentMode, MemoryOptions, Node, NodeOptions};
+use selvedge_node::{Acknowledge, AcknowledgeOptions, AgentMode, MemoryOptions, Node, NodeOptions};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -33,9 +35,14 @@ const START_AGAIN: Duration = Duration::from_millis(250);
 pub(crate) enum Role {
     /// It does the users' work.
     Content,
+    /// It takes the clients' requests.
+    Gateway,
     /// Its journal tells of crossings.
     Thresholds,
 }
+
+/// A holder's word is out of date after that at the latest: the link that it came by has ended.
+const ENDED_LATELY: Duration = Duration::from_secs(3);
 
 pub(crate) struct Server {
     role: Role,
@@ -50,6 +57,10 @@ pub(crate) struct Server {
     live: Mutex<Option<Live>>,
     /// When something last happened to it.
     pub(crate) upset: Mutex<Option<Instant>>,
+    /// When its process ended last.
+    ended: Mutex<Option<Instant>>,
+    /// How far its answers' effects have to have got.
+    acknowledge: AcknowledgeOptions,
     /// Its disk does nothing until then.
     pub(crate) stalled_until: Mutex<Option<Instant>>,
 }
@@ -73,7 +84,7 @@ impl Server {
         // A stream of its own: the others stay as they were before there were modes.
         let mut agents = Random::new(seed, &format!("agent of {host}"));
         let agent = match (role, agents.index(2)) {
-            (Role::Thresholds, _) | (_, 0) => AgentMode::RealTime,
+            (Role::Thresholds | Role::Gateway, _) | (_, 0) => AgentMode::RealTime,
             _ => AgentMode::Period(agents.ms(100, 3000)),
         };
         let skew_ns = random.between(0, 7_200_000_000_000).cast_signed() - 3_600_000_000_000;
@@ -87,9 +98,16 @@ impl Server {
             segment_bytes: [4 << 10, 64 << 10, 1 << 20][random.index(3)],
             live: Mutex::default(),
             upset: Mutex::default(),
+            ended: Mutex::default(),
+            acknowledge: acknowledge(role, agents),
             stalled_until: Mutex::default(),
             host,
         }
+    }
+
+    /// Whether its process has ended a moment ago, so that others may not know yet.
+    pub(crate) fn ended_lately(&self) -> bool {
+        lock(&self.ended).is_some_and(|at| at.elapsed() < ENDED_LATELY)
     }
 
     /// The folder of its journal.
@@ -143,6 +161,7 @@ impl Server {
         for task in live.tasks {
             task.abort();
         }
+        *lock(&self.ended) = Some(Instant::now());
         drop(live.watching);
         live.bus.stop();
         self.storage.crash(crash);
@@ -162,6 +181,7 @@ impl Server {
             self.name.clone(),
             match self.role {
                 Role::Content => "content",
+                Role::Gateway => "gateway",
                 Role::Thresholds => "threshold",
             },
             self.folder(),
@@ -170,6 +190,7 @@ impl Server {
         options.storage = Arc::new(self.storage.clone());
         options.clock = self.clock.clone();
         options.entropy = self.entropy.clone();
+        options.acknowledge = self.acknowledge;
         options.agent.mode = self.agent;
         if self.role != Role::Content {
             options.memory = MemoryOptions::positions_only();
@@ -189,6 +210,16 @@ impl Server {
         };
         options
     }
+}
+
+/// Content servers wait for none, one or two others; drawn from a server's own stream.
+fn acknowledge(role: Role, mut random: Random) -> AcknowledgeOptions {
+    let mut options = AcknowledgeOptions::default();
+    let count = [0, 0, 1, 2][random.index(4)];
+    if let (Role::Content, Some(count)) = (role, NonZeroU8::new(count)) {
+        options.level = Acknowledge::Peers(count);
+    }
+    options
 }
 
 /// Starts a server and keeps trying.
@@ -256,7 +287,7 @@ async fn begin(
     let node = Node::start(server.options(world), network.clone()).await;
     let node = node.map_err(|error| error.to_string())?;
     let watching = match server.role {
-        Role::Content => None,
+        Role::Content | Role::Gateway => None,
         Role::Thresholds => {
             let began = thresholds::watch(world, server, node.clone(), network).await;
             Some(began.map_err(|error| error.to_string())?)
@@ -300,8 +331,8 @@ impl Dial for Dialer {
     }
 }
 
-/// The planted bug of the lost delivery.
-struct Leaky(TcpBus);
+/// The planted bugs of the lost delivery.
+pub(crate) struct Leaky(pub(crate) TcpBus);
 
 #[async_trait]
 impl Bus for Leaky {
@@ -316,5 +347,9 @@ impl Bus for Leaky {
 
     async fn ask(&self, server: &ServerName, question: Bytes) -> Result<Found, BusError> {
         self.0.ask(server, question).await
+    }
+
+    fn tells(&self) -> Tells {
+        self.0.tells()
     }
 }

@@ -4,9 +4,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_identity::{Epoch, Head, SessionToken};
+use selvedge_identity::carrier::Headers;
+use selvedge_identity::{Epoch, Head, Position, SessionToken};
 use selvedge_journal::{Appended, JournalState, Kept};
-use selvedge_node::{End, Exchange, Inbound, Node};
+use selvedge_node::{Acknowledge, End, Exchange, Inbound, Node, OutboundHeaders};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -19,7 +20,7 @@ use crate::transactions::{ORDER, order};
 use crate::world::World;
 
 /// Whoever waits longer for an answer gives up.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The attribute by which every part of an entry says whose it is.
 pub(crate) const TAG: &str = "request";
@@ -33,6 +34,35 @@ pub(crate) struct Request {
     pub(crate) tokens: Vec<String>,
     /// The carried token, if a content server sent it.
     pub(crate) carried: Option<String>,
+    /// The caller's part of the call tree.
+    pub(crate) identified: Option<Identified>,
+}
+
+/// The headers by which a call is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Identified {
+    request: String,
+    traceparent: String,
+    tracestate: String,
+}
+
+impl Identified {
+    pub(crate) fn of(headers: &OutboundHeaders) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            request: text(headers.request.as_bytes()),
+            traceparent: text(headers.traceparent.as_bytes()),
+            tracestate: text(headers.tracestate.as_bytes()),
+        }
+    }
+
+    fn headers(&self) -> Headers<'_> {
+        Headers {
+            request: Some(self.request.as_bytes()),
+            traceparent: Some(self.traceparent.as_bytes()),
+            tracestate: Some(self.tracestate.as_bytes()),
+        }
+    }
 }
 
 /// The token of the answer.
@@ -95,12 +125,14 @@ async fn handle(
         Some(_) => format!("/deep/{tag}"),
         None => format!("/visit/{tag}"),
     };
+    let identified = request.identified.as_ref();
     let inbound = Inbound {
         sessions: tokens.iter().map(|token| token.as_bytes()).collect(),
         carried: request.carried.as_deref().map(str::as_bytes),
         method: "GET",
         path: &path,
         peer: Some([10, 0, 0, 1].into()),
+        headers: identified.map(Identified::headers).unwrap_or_default(),
         received: node.now(),
         ..Inbound::default()
     };
@@ -132,6 +164,9 @@ async fn handle(
         false => exchange.answer(200).await,
     };
     if let Some(token) = &given.session {
+        if let Acknowledge::Peers(count) = given.acknowledged {
+            look_for_holders(&world, at, token, count.get().into());
+        }
         promise(&world, at, &node, &request, epoch, token);
     }
     world
@@ -176,9 +211,11 @@ async fn work(
                 return;
             }
             let call = exchange.call(Some("content"), None, "GET", &format!("/deep/{tag}"));
+            let headers = call.headers(true);
             let deeper = Request {
                 tokens: Vec::new(),
-                carried: call.headers(true).carried,
+                identified: Some(Identified::of(&headers)),
+                carried: headers.carried,
                 ..request.clone()
             };
             if deeper.carried.is_none() {
@@ -224,6 +261,37 @@ fn look_for_heads(world: &World, at: usize, node: &Node, exchange: &Exchange, re
             head: head.position,
         };
         world.ledger.book().unheld.push(unheld);
+    }
+}
+
+/// An answer that went out as held by so many others is in the memory of so many others, but of
+/// those whose process has ended since.
+fn look_for_holders(world: &World, at: usize, token: &str, count: usize) {
+    let Ok(token) = SessionToken::verify(token.as_bytes(), &world.keys) else {
+        return;
+    };
+    world.ledger.book().spread += 1;
+    let others = world.servers.iter().enumerate();
+    let others: Vec<_> = others.filter(|(other, _)| *other != at).collect();
+    for head in token.heads {
+        if head.position.server != world.servers[at].name {
+            continue;
+        }
+        let effect = Position {
+            sequence: head.effect,
+            ..head.position.clone()
+        };
+        let holds = |server: &Server| {
+            let node = server.node();
+            server.ended_lately() || node.is_some_and(|node| node.memory().has_seen(&effect))
+        };
+        let held = others.iter().filter(|(_, server)| holds(server)).count();
+        if held < count {
+            world.trace.violation(format!(
+                "{} was answered as held by {count} others, and {held} hold it",
+                head.position
+            ));
+        }
     }
 }
 

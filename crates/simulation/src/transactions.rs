@@ -16,6 +16,7 @@ use selvedge_journal::testing::Crash;
 use selvedge_monitor::transaction::{RunningTransactions, Transaction, TransactionConfig};
 use tokio::time::sleep;
 
+use crate::Plant;
 use crate::ledger::Tag;
 use crate::world::{World, lock};
 
@@ -95,6 +96,11 @@ impl Machine {
             _ => world.network.vanish(HOST),
         }
         live.bus.stop();
+        if world.options.plant == Plant::ForgottenEffects {
+            let forget = "DELETE FROM selvedge_done; DELETE FROM selvedge_place";
+            let forgot = lock(&self.connection).execute_batch(forget);
+            forgot.expect("a database that nobody else uses");
+        }
         true
     }
 

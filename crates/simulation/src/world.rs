@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use selvedge_bus::{Hub, HubOptions, LinkOptions, TcpBus};
 use selvedge_entry::Timestamp;
-use selvedge_gateway::jar::Jars;
 use selvedge_identity::{KeyRing, SessionId};
 use selvedge_journal::testing::Crash;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::gateway::{self, Gateway};
 use crate::keepers::Keeper;
 use crate::ledger::{Ledger, Visit};
 use crate::network::{Network, Weather};
@@ -19,8 +19,8 @@ use crate::server::{Dialer, Role, Server};
 use crate::trace::Trace;
 use crate::witness::Witness;
 use crate::{
-    Counts, Options, Outcome, check, client, faults, repository, server, thresholds, transactions,
-    witness,
+    Counts, Options, Outcome, Plant, check, client, faults, repository, server, thresholds,
+    transactions, witness,
 };
 
 /// The fleet's key of the bus.
@@ -54,8 +54,8 @@ pub(crate) struct World {
     pub(crate) witness: Witness,
     pub(crate) repository: repository::Machine,
     pub(crate) transactions: transactions::Machine,
-    /// Of two gateways before every browser.
-    pub(crate) gateways: [Mutex<Jars<SessionId>>; 2],
+    /// Before every client.
+    pub(crate) gateways: [Arc<Gateway>; 2],
     pub(crate) ledger: Ledger,
     pub(crate) visits_over: watch::Sender<bool>,
 }
@@ -95,6 +95,14 @@ impl World {
         let mut others = Random::new(seed, "other servers");
         let host = thresholds::HOST.to_owned();
         let thresholds = Server::new(seed, Role::Thresholds, host, begin, &mut others);
+        if options.plant == Plant::LyingDisk {
+            thresholds.storage.lie_about_syncs();
+        }
+        let gateways = gateway::HOSTS.map(|host| {
+            let host = host.to_owned();
+            let server = Server::new(seed, Role::Gateway, host, begin, &mut others);
+            Arc::new(Gateway::new(server))
+        });
         Self {
             seed,
             options,
@@ -111,7 +119,7 @@ impl World {
             witness: Witness::default(),
             repository: repository::Machine::new(seed),
             transactions: transactions::Machine::new(),
-            gateways: std::array::from_fn(|_| Mutex::new(Jars::new(64))),
+            gateways,
             ledger: Ledger::default(),
             visits_over: watch::Sender::new(false),
         }
@@ -164,7 +172,11 @@ impl World {
 
     /// Every server that has a journal.
     pub(crate) fn owners(&self) -> impl Iterator<Item = &Arc<Server>> {
-        self.servers.iter().chain([&self.thresholds])
+        let gateways = self.gateways.iter().map(|gateway| &gateway.server);
+        self.servers
+            .iter()
+            .chain([&self.thresholds])
+            .chain(gateways)
     }
 
     pub(crate) fn server(&self, name: &str) -> Option<&Arc<Server>> {
@@ -270,6 +282,7 @@ async fn phases(world: &Arc<World>) {
 /// Waits until everyone knows everything.
 async fn rest(world: &Arc<World>, when: &str) {
     let until = Instant::now() + REST_MAX;
+    let mut pause = Duration::from_millis(100);
     loop {
         let Some(lack) = check::lack(world).await else {
             world.trace.event("world", format_args!("at rest {when}"));
@@ -279,7 +292,9 @@ async fn rest(world: &Arc<World>, when: &str) {
             world.trace.violation(format!("{when}: {lack}"));
             return;
         }
-        sleep(Duration::from_millis(100)).await;
+        sleep(pause).await;
+        // Whatever takes longer seldom comes: to look for it is the dear part.
+        pause = (pause * 11 / 10).min(Duration::from_secs(2));
     }
 }
 
@@ -297,6 +312,9 @@ pub(crate) fn client_counts(world: &World) -> Counts {
         promises: book.promises.len() as u64,
         volatile: book.promises.iter().filter(|p| !p.durable).count() as u64,
         unheld: book.unheld.len() as u64,
+        spread: book.spread,
+        orders: book.orders,
+        crossings: book.crossings,
         ..Counts::default()
     }
 }

@@ -5,7 +5,7 @@ use selvedge_simulation::{Counts, Options, Plant, simulate};
 /// The first seed of these tests. A failing one is replayed by
 /// `cargo xtask simulate --seed S -v`.
 const FIRST: u64 = 1;
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 200;
 
 fn planted(plant: Plant) -> Options {
     Options {
@@ -20,7 +20,7 @@ fn seeds_until_found(plant: Plant) -> Option<u64> {
 }
 
 #[test]
-fn every_invariant_holds_for_a_hundred_seeds() {
+fn every_invariant_holds_for_two_hundred_seeds() {
     let half = |first: u64| {
         let mut sum = Counts::default();
         for seed in (first..FIRST + SEEDS).step_by(2) {
@@ -46,11 +46,15 @@ fn every_invariant_holds_for_a_hundred_seeds() {
     assert!(sum.promises > 50 * SEEDS, "{sum:?}");
     assert!(sum.pairs > 1000 * SEEDS, "{sum:?}");
     assert!(sum.unheld > 0 && sum.volatile > 0, "{sum:?}");
+    assert!(
+        sum.orders > SEEDS && sum.crossings > SEEDS && sum.spread > SEEDS,
+        "{sum:?}"
+    );
 }
 
 #[test]
 fn the_same_seed_lives_the_same_life() {
-    for seed in FIRST..FIRST + 10 {
+    for seed in FIRST..FIRST + 5 {
         let first = simulate(seed, Options::default());
         let second = simulate(seed, Options::default());
         assert_eq!(first, second, "seed {seed}");
@@ -76,6 +80,16 @@ fn a_delivery_lost_between_network_and_memory_is_found() {
 #[test]
 fn a_token_dropped_by_the_gateway_is_found() {
     assert!(seeds_until_found(Plant::DroppedToken).is_some());
+}
+
+#[test]
+fn a_delivery_lost_between_network_and_repository_is_found() {
+    assert!(seeds_until_found(Plant::LostAtRepository).is_some());
+}
+
+#[test]
+fn an_order_carried_out_again_after_a_crash_is_found() {
+    assert!(seeds_until_found(Plant::ForgottenEffects).is_some());
 }
 
 /// A gateway forgot a session while two of its requests were in flight: an answer overwrote a

@@ -31,7 +31,7 @@ pub use self::state::{
     STATE_NAME_BYTES_MAX, STATE_NAMES_MAX, STATE_SESSION_BYTES_MAX, STATE_VALUE_BYTES_MAX,
     State as SessionState, StateError, StateValue,
 };
-use crate::{Node, Wrap, Wrapped};
+use crate::{Acknowledge, Node, Wrap, Wrapped};
 
 /// An inbound request that is being handled. Clones are the same request.
 #[derive(Clone)]
@@ -44,6 +44,8 @@ pub struct Exchange {
 pub struct Answer {
     /// The value of the answer's `selvedge-session` header, where the session moved on.
     pub session: Option<String>,
+    /// How far the session's part of it has got, at least.
+    pub acknowledged: Acknowledge,
 }
 
 /// How a request, a call or an action ended.
@@ -459,8 +461,9 @@ impl Inner {
         // Actions recorded since, and whatever else this journal took meanwhile: durable before
         // the answer, too.
         let newest = written.into_iter().chain(self.lock().newest).max();
+        let mut acknowledged = Acknowledge::Journal;
         if let Some(at) = newest {
-            self.node.acknowledged(at).await;
+            acknowledged = self.node.acknowledged(at).await;
             for head in &mut heads {
                 // The journal's own: everything up to the effect record is durable now.
                 if head.position.server == *self.node.server() && head.position.epoch == at.epoch {
@@ -474,6 +477,7 @@ impl Inner {
         };
         Answer {
             session: Some(token.sign(self.node.keys())),
+            acknowledged,
         }
     }
 

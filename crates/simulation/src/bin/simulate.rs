@@ -11,7 +11,8 @@ usage: cargo xtask simulate [--seed S [-v] | --seeds N | --minutes M] [--from S]
   --seeds N     run N seeds (default 100)
   --minutes M   run seeds for M minutes
   --from S      begin at this seed instead of one drawn from the clock
-  --plant BUG   put a bug in: ack-before-sync, lost-delivery, dropped-token
+  --plant BUG   put a bug in: ack-before-sync, lost-delivery, dropped-token, lost-at-repository,
+                forgotten-effects, lying-disk
 exit 0 if every invariant held, 1 if not, 2 for wrong use";
 
 struct Asked {
@@ -115,12 +116,16 @@ fn told(counts: &Counts) -> String {
         pairs,
         unproven_lossy,
         unheld,
+        spread,
+        orders,
+        crossings,
         virtual_ms,
     } = counts;
     format!(
         "{requests} requests ({answers} answered), {faults} faults, {promises} promises \
          ({volatile} volatile), {pairs} pairs compared (unproven: {unproven_lossy}, whose entries a crash took), \
-         {unheld} heads not held, {:.1} s of the fleet's time",
+         {unheld} heads not held, {spread} answers held by peers, \
+         {orders} orders, {crossings} crossings, {:.1} s of the fleet's time",
         *virtual_ms as f64 / 1000.0
     )
 }

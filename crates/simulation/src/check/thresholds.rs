@@ -76,7 +76,8 @@ pub(super) async fn once_each(world: &World) {
             }
         }
     }
-    let (told, crossings) = (told.times, told.crossings.len());
+    let (told, crossings) = (told.times, told.crossings.len() as u64);
+    world.ledger.book().crossings = crossings;
     world.trace.event(
         HOST,
         format_args!("{crossings} crossings, told {told} times"),

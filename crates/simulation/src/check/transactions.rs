@@ -55,6 +55,8 @@ pub(super) fn once_each(world: &World) {
         }
     }
     let (done, dead) = (requests.len() as u64, effects.dead.len() as u64);
+    drop(book);
+    world.ledger.book().orders = done;
     let told = world.transactions.counts();
     if told != Some((done, dead)) {
         world.trace.violation(format!(
