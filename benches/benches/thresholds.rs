@@ -9,6 +9,20 @@
 //! shown is the time from the end of the vote's answer to the notification, signed: a notification
 //! may come first.
 //!
+//! The rig is what a user runs first: `selvedge up`, all of it in one process.
+//!
+//! Where the time went (`perf record -e cpu-clock --call-graph dwarf` of that process, before and
+//! after; two cores that others were using too, so the shares count and not the microseconds): of
+//! 270-340 µs a request, the transaction processor took 12 % (it wrote its place to SQLite with
+//! every batch), seven memories 15 % (each read every record, the gateway's and those of services
+//! too, and six of them kept them), the monitor 6 %, the repository 7 %, its judge 5 %, fdatasyncs
+//! of the journals 5 %, HTTP in the gateway 19 % and in the content servers 20 %. Since the place is
+//! written when there was something to carry out, memories and monitors look at a record before they
+//! read it, the services behind an order remember no visits, and whoever can wait takes what comes
+//! within some milliseconds together, it is 165-215 µs under the same load, of which HTTP in the
+//! gateway takes 24 %, three memories 13 %, the journals 9 %, the repository 8 %, its judge 6 %, the
+//! monitor 5 %.
+//!
 //! The other rules are what others would have: different clients since the start (exactly, then by
 //! sketch) and a percentile over a sliding window. All of the monitor's state is durable before a
 //! crossing is told.

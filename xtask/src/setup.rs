@@ -119,7 +119,12 @@ pub(crate) fn for_tests() -> Result<()> {
 
 /// Sets up what the benchmarks need.
 pub(crate) fn for_benches() -> Result<()> {
-    install(&BENCHES)
+    install(&BENCHES)?;
+    // Without it the benchmark that needs it fails, and says why.
+    if let Err(error) = python::set_up() {
+        eprintln!("no nats-server: {error:#}");
+    }
+    Ok(())
 }
 
 /// Installs the packages of missing programs, where this user may; else says what is missing: the
