@@ -1,5 +1,5 @@
-// Bundles the page into three files: index.html, app.js, app.css. The folder is the first
-// argument, or dist.
+// Bundles the pages, each into three files: index.html, app.js, app.css, and the channel's
+// channel.html, channel.js, channel.css. The folder is the first argument, or dist.
 import { build } from "esbuild";
 import { cp, mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { join } from "node:path";
 const out = process.argv[2] ?? "dist";
 await mkdir(out, { recursive: true });
 await build({
-  entryPoints: { app: "src/main.ts" },
+  entryPoints: { app: "src/main.ts", channel: "src/channel.ts" },
   bundle: true,
   minify: true,
   target: "es2022",
@@ -17,10 +17,10 @@ await build({
   logLevel: "warning",
 });
 await build({
-  entryPoints: { app: "src/style.css" },
+  entryPoints: { app: "src/style.css", channel: "src/channel.css" },
   minify: true,
   target: "es2022",
   outdir: out,
   logLevel: "warning",
 });
-await cp("src/index.html", join(out, "index.html"));
+for (const page of ["index.html", "channel.html"]) await cp(join("src", page), join(out, page));

@@ -13,7 +13,14 @@ const INPUTS: [&str; 5] = [
     "tsconfig.json",
     "src",
 ];
-const FILES: [&str; 3] = ["index.html", "app.js", "app.css"];
+const FILES: [&str; 6] = [
+    "index.html",
+    "app.js",
+    "app.css",
+    "channel.html",
+    "channel.js",
+    "channel.css",
+];
 
 fn main() {
     // Cargo runs this in the package's folder; relative, so that two checkouts which share a
@@ -125,6 +132,17 @@ fn plain_page(dist: &Path, reason: &str) -> io::Result<()> {
     );
     fs::write(dist.join("index.html"), page)?;
     fs::write(dist.join("app.js"), "")?;
+    fs::write(
+        dist.join("channel.html"),
+        format!(
+            "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>The channel</title>\n\
+             <link rel=\"stylesheet\" href=\"/channel.css\">\n<h1>The interactive channel</h1>\n\
+             <p>This program was built without its pages ({escaped}). Any player of HLS plays \
+             <a href=\"/selvedge/channel/channel.m3u8\">the stream</a>.</p>\n</html>\n"
+        ),
+    )?;
+    fs::write(dist.join("channel.js"), "")?;
+    fs::write(dist.join("channel.css"), "")?;
     fs::write(
         dist.join("app.css"),
         "html { color-scheme: light dark; font-family: system-ui, sans-serif; margin: 2rem; }\n",

@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask setup | test | check | bench | tidy | simulate | lab | fuzz
-//! | trace-context`.
+//! The project's own commands: `cargo xtask setup | test | check | bench | tidy | media | simulate |
+//! lab | fuzz | trace-context`.
 //!
 //! They need nothing but the Rust toolchain; what a test needs beyond it (a Debian package) they
 //! install where they may, and say so where they may not.
@@ -7,6 +7,7 @@
 mod bench;
 mod fuzz;
 mod longest;
+mod media;
 mod run;
 mod setup;
 mod tidy;
@@ -24,6 +25,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   check                 formatting, clippy with warnings denied, tidy, docs, then test
   bench [NAME ...]      run the benchmarks and print their ratios
   tidy [--bless]        the rules of the tree: purity, the map, the crate graph
+  media [FILE.ts]       make transport streams with ffmpeg; the channel's is copied to FILE.ts
   simulate [--seed S] [--seeds N] [--minutes M]
                         run seeded fleets; a seed replays one
   lab FILE              bring a plan's wide-area network up on this machine (needs root)
@@ -53,6 +55,10 @@ fn dispatch() -> Result<()> {
         "check" => check(),
         "bench" => bench::bench(rest),
         "tidy" => tidy::tidy(rest.iter().any(|arg| arg == "--bless")),
+        "media" => {
+            setup::for_media()?;
+            media::media(rest.first().map(String::as_str))
+        }
         "simulate" => simulate(rest),
         "lab" => lab(rest),
         "fuzz" => fuzz::fuzz(rest),

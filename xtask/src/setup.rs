@@ -15,7 +15,13 @@ struct Need {
     why: &'static str,
 }
 
-const TESTS: [Need; 12] = [
+const MEDIA: Need = Need {
+    program: "ffmpeg",
+    package: "ffmpeg",
+    why: "transport streams",
+};
+
+const TESTS: [Need; 15] = [
     Need {
         program: "haproxy",
         package: "haproxy",
@@ -76,9 +82,20 @@ const TESTS: [Need; 12] = [
         package: "pdns-recursor",
         why: "a resolver",
     },
+    MEDIA,
+    Need {
+        program: "tsreport",
+        package: "tstools",
+        why: "a reader of transport streams that is not ours",
+    },
+    Need {
+        program: "chromium",
+        package: "chromium",
+        why: "a browser",
+    },
 ];
 
-const BENCHES: [Need; 4] = [
+const BENCHES: [Need; 7] = [
     Need {
         program: "haproxy",
         package: "haproxy",
@@ -99,12 +116,29 @@ const BENCHES: [Need; 4] = [
         package: "dnsperf",
         why: "load for name servers",
     },
+    MEDIA,
+    Need {
+        program: "tsfilter.tstools",
+        package: "tstools",
+        why: "a peer of the packet path",
+    },
+    Need {
+        program: "multicat",
+        package: "multicat",
+        why: "a peer of the encoder's pacing",
+    },
 ];
 
 /// Sets up what the tests need.
 pub(crate) fn for_tests() -> Result<()> {
     install(&TESTS)?;
-    // Without it the tests that need it fail, and say why.
+    // Without one of these the tests that need it fail, and say why.
+    if let Err(error) = crate::media::media(None) {
+        eprintln!("no transport streams: {error:#}");
+    }
+    if let Err(error) = sdks::browser() {
+        eprintln!("no driver for a browser: {error:#}");
+    }
     if let Err(error) = python::set_up() {
         eprintln!("no Python packages: {error:#}");
     }
@@ -117,6 +151,11 @@ pub(crate) fn for_tests() -> Result<()> {
     Ok(())
 }
 
+/// Sets up what makes transport streams.
+pub(crate) fn for_media() -> Result<()> {
+    install(&[MEDIA])
+}
+
 /// Sets up what the benchmarks need.
 pub(crate) fn for_benches() -> Result<()> {
     install(&BENCHES)?;
@@ -124,7 +163,7 @@ pub(crate) fn for_benches() -> Result<()> {
     if let Err(error) = python::set_up() {
         eprintln!("no nats-server: {error:#}");
     }
-    Ok(())
+    crate::media::media(None)
 }
 
 /// Installs the packages of missing programs, where this user may; else says what is missing: the

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use selvedge_encoder::{Input, Output};
 use selvedge_identity::{Origin, ServerName, SessionId};
 use selvedge_receiver::Step;
 
@@ -68,6 +69,58 @@ pub(crate) enum Command {
     Monitor(Monitor),
     /// Run a server's part in the response race: it answers clients at the instant that all share.
     RaceReplica(RaceReplica),
+    /// Run the content encoder: places what monitors tell in a transport stream.
+    Encoder(Encoder),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Encoder {
+    /// The transport stream: a file, `-`, or `udp://ADDRESS:PORT[?iface=ADDRESS]`.
+    #[arg(long, value_name = "INPUT")]
+    pub(crate) input: Input,
+    /// Where it goes (repeatable): a file, `-`, `hls://FOLDER`, or
+    /// `udp://ADDRESS:PORT[?ttl=N&iface=ADDRESS]`.
+    #[arg(long, value_name = "OUTPUT", required = true)]
+    pub(crate) output: Vec<Output>,
+    /// Play the input file again and again, as one stream.
+    #[arg(long)]
+    pub(crate) simulate_source: bool,
+    /// Read a file at the speed of its clock, also where no output is live.
+    #[arg(long)]
+    pub(crate) realtime: bool,
+    /// Pass on untouched a stream that nothing can be placed in, instead of ending.
+    #[arg(long)]
+    pub(crate) pass_unsupported: bool,
+    /// Where monitors connect. [default: 127.0.0.1:7800]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where health and metrics are served. [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) signal: SignalArgs,
+    #[command(flatten)]
+    pub(crate) member: Member,
+}
+
+/// How indications are placed and HLS is made.
+#[derive(Debug, Args)]
+pub(crate) struct SignalArgs {
+    /// An indication is due so much later than its packet.
+    #[arg(long, value_name = "TIME", default_value = "40ms", value_parser = duration)]
+    pub(crate) lead: Duration,
+    /// How often the state of the rules is repeated.
+    #[arg(long, value_name = "TIME", default_value = "450ms", value_parser = duration)]
+    pub(crate) heartbeat: Duration,
+    /// The least that a segment of HLS lasts.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    pub(crate) hls_segment: Duration,
+    /// Segments in a live playlist.
+    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u16).range(3..=10_000))]
+    pub(crate) hls_window: u16,
+    /// Keep every segment in the playlist.
+    #[arg(long)]
+    pub(crate) hls_event: bool,
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +135,10 @@ pub(crate) struct Up {
     /// How many example content servers to start. [default: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) servers: Option<u16>,
+    /// A transport stream that is played in a loop as the channel, with indications of what viewers
+    /// do in it. [default: DATA/channel.ts, if it is there]
+    #[arg(long, value_name = "FILE.ts")]
+    pub(crate) channel: Option<PathBuf>,
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -254,6 +311,31 @@ pub(crate) enum ReceiverCommand {
     Listen(Listen),
     /// Let the servers race to this client, and go to the first.
     Race(RaceArgs),
+    /// Watch the channel, and print the indications in its video with how long they took.
+    Watch(Watch),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// The gateway that serves the channel.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) gateway: String,
+    /// Where the channel's playlist is at the gateway.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/selvedge/channel/channel.m3u8"
+    )]
+    pub(crate) path: String,
+    /// Watch this stream instead: a file, `-`, or `udp://ADDRESS:PORT[?iface=ADDRESS]`.
+    #[arg(long, value_name = "INPUT", conflicts_with_all = ["gateway", "path"])]
+    pub(crate) input: Option<Input>,
+    /// End after so many indications.
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Print JSON, an indication a line.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -468,6 +468,12 @@ fn check(config: &Config) -> Result<()> {
             "gateway.broadcast.path = {path:?}: a path begins with /; empty, there is no stream"
         ));
     }
+    let path = &config.gateway.channel.path;
+    if !path.starts_with('/') || path.ends_with('/') {
+        return Err(anyhow!(
+            "gateway.channel.path = {path:?}: write a path as in \"/selvedge/channel\""
+        ));
+    }
     thresholds::check(&config.thresholds, &config.monitor)?;
     transactions::check(&config.transactions)?;
     config.dns.check()?;
@@ -479,6 +485,12 @@ fn check(config: &Config) -> Result<()> {
 pub(crate) fn transactions_of(text: &str) -> Result<Vec<TransactionConfig>> {
     let config: Config = toml::from_str(text)?;
     Ok(config.transactions)
+}
+
+/// The thresholds that a text of configuration holds.
+pub(crate) fn thresholds_of(text: &str) -> Result<Vec<RuleConfig>> {
+    let config: Config = toml::from_str(text)?;
+    Ok(config.thresholds)
 }
 
 /// Makes of serde's "unknown field `x`, expected one of `a`, `b`" a sentence with the nearest key.

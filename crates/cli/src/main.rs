@@ -8,9 +8,11 @@ mod args;
 mod ask;
 mod base;
 mod bus;
+mod channel;
 mod collect;
 mod config;
 mod dns;
+mod encoder;
 mod fetch;
 mod identifier;
 mod import;
@@ -33,9 +35,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser as _;
-use selvedge_receiver::{BrowseOptions, ListenOptions, Source};
+use selvedge_encoder::Input;
+use selvedge_receiver::{BrowseOptions, ListenOptions, Source, Stream, WatchOptions};
 
-use crate::args::{Browse, Cli, Command, Listen, ReceiverCommand, Search};
+use crate::args::{Browse, Cli, Command, Listen, ReceiverCommand, Search, Watch};
 
 /// A fifth of the gateway's own time went into the system's allocator (benches/benches/gateway.rs).
 #[global_allocator]
@@ -108,6 +111,7 @@ async fn dispatch(command: Command) -> Result<()> {
             ReceiverCommand::Browse(args) => browse(args).await,
             ReceiverCommand::Listen(args) => listen(args).await,
             ReceiverCommand::Race(args) => race::race(args).await,
+            ReceiverCommand::Watch(args) => watch(args).await,
         },
         Command::Gateway(args) => roles::gateway(args).await,
         Command::Sidecar(args) => roles::sidecar(args).await,
@@ -115,6 +119,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Repository(args) => roles::repository(args).await,
         Command::Monitor(args) => roles::monitor(args).await,
         Command::RaceReplica(args) => race::replica(args).await,
+        Command::Encoder(args) => encoder::encoder(args).await,
     }
 }
 
@@ -201,6 +206,32 @@ async fn listen(args: Listen) -> Result<()> {
     let summary = selvedge_receiver::listen(options, &mut std::io::stdout()).await?;
     if summary.failed > 0 {
         anyhow::bail!("{} of {} requests failed", summary.failed, summary.sent);
+    }
+    Ok(())
+}
+
+async fn watch(args: Watch) -> Result<()> {
+    let stream = match args.input {
+        None => Stream::Hls(format!(
+            "{}{}",
+            args.gateway.trim_end_matches('/'),
+            args.path
+        )),
+        Some(Input::Stdin) => Stream::Stdin,
+        Some(Input::File(path)) => Stream::File(path),
+        Some(Input::Udp(udp)) => Stream::Udp {
+            address: udp.address,
+            interface: udp.interface,
+        },
+    };
+    let options = WatchOptions {
+        stream,
+        json: args.json,
+        count: args.count,
+    };
+    let seen = selvedge_receiver::watch(options, &mut std::io::stdout()).await?;
+    if args.count.is_some_and(|count| seen < count) {
+        anyhow::bail!("the stream ended after {seen} indications");
     }
     Ok(())
 }

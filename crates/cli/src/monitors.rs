@@ -9,12 +9,20 @@ use selvedge_monitor::transaction::{RunningTransactions, TransactionConfig};
 use crate::admin::Metrics;
 use crate::args::{self, Asking};
 use crate::base::Base;
+use crate::thresholds::Told;
 use crate::thresholds::{self, Thresholds};
 use crate::{ask, print, transactions};
 
 mod metrics;
 
 pub(crate) use metrics::MonitorAsker;
+
+/// What a monitor does without configuration.
+#[derive(Default)]
+pub(crate) struct Defaults {
+    pub(crate) transactions: Vec<TransactionConfig>,
+    pub(crate) told: Told,
+}
 
 /// What watches.
 pub(crate) struct Monitors {
@@ -23,23 +31,23 @@ pub(crate) struct Monitors {
 }
 
 impl Monitors {
-    /// Starts the configured rules under this name; `transactions` where the configuration has
-    /// none.
+    /// Starts the configured rules under this name; those of `defaults` where the configuration
+    /// has none.
     pub(crate) async fn start(
         base: &Base,
         name: &str,
-        transactions: &[TransactionConfig],
+        defaults: &Defaults,
         bus: Arc<dyn Bus>,
     ) -> Result<Self> {
         let configured = &base.config.transactions;
         let rules = if configured.is_empty() {
-            transactions
+            &defaults.transactions
         } else {
             configured
         };
         let data = base.data.join("monitors").join(name);
         Ok(Self {
-            thresholds: Thresholds::start(base, name, bus.clone()).await?,
+            thresholds: Thresholds::start(base, name, &defaults.told, bus.clone()).await?,
             transactions: transactions::start(rules, &data, bus).await?,
         })
     }

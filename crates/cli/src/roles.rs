@@ -17,7 +17,7 @@ use crate::base::{Base, any_port, name};
 use crate::bus::Carrier;
 use crate::collect::Collecting;
 use crate::dns::Naming;
-use crate::monitors::Monitors;
+use crate::monitors::{Defaults, Monitors};
 use crate::ports::Ports;
 use crate::race::{Beside, Racing};
 use crate::transmit::Transmitting;
@@ -269,7 +269,8 @@ pub(crate) async fn monitor(args: args::Monitor) -> Result<()> {
              --config names"
         ));
     }
-    let running = Monitors::start(&base, own_name.as_str(), &[], bus.clone()).await?;
+    let running =
+        Monitors::start(&base, own_name.as_str(), &Defaults::default(), bus.clone()).await?;
     let mut metrics = Metrics::default();
     running.show(&mut metrics);
     metrics.bus(&carrier);

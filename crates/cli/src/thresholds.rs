@@ -1,5 +1,6 @@
 //! The threshold monitor in this process, and what the admin port shows of it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -25,6 +26,15 @@ pub(crate) struct MonitorSection {
     pub(crate) receivers: Vec<ReceiverConfig>,
 }
 
+/// What is watched for without configuration, and who is told beside those that it names.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// Rules, where the configuration has none.
+    pub(crate) rules: Vec<RuleConfig>,
+    /// The encoder of this process.
+    pub(crate) encoder: Option<SocketAddr>,
+}
+
 /// The monitor of the configured rules.
 pub(crate) struct Thresholds {
     running: RunningMonitor,
@@ -34,9 +44,23 @@ pub(crate) struct Thresholds {
 
 impl Thresholds {
     /// Starts it, where there is a rule.
-    pub(crate) async fn start(base: &Base, name: &str, bus: Arc<dyn Bus>) -> Result<Option<Self>> {
+    pub(crate) async fn start(
+        base: &Base,
+        name: &str,
+        told: &Told,
+        bus: Arc<dyn Bus>,
+    ) -> Result<Option<Self>> {
         let config = &base.config;
-        if config.thresholds.is_empty() {
+        let mut rules = &config.thresholds;
+        if rules.is_empty() {
+            rules = &told.rules;
+        }
+        let mut receivers = config.monitor.receivers.clone();
+        receivers.extend(
+            told.encoder
+                .map(|link| ReceiverConfig::Link(link.to_string())),
+        );
+        if rules.is_empty() {
             return Ok(None);
         }
         let clock = SystemClock::new(0);
@@ -54,8 +78,8 @@ impl Thresholds {
         let options = MonitorOptions {
             name: name.to_owned(),
             data: base.data.join("monitors").join(name),
-            rules: config.thresholds.clone(),
-            receivers: config.monitor.receivers.clone(),
+            rules: rules.clone(),
+            receivers,
             link_key: base.key_of(purpose::THRESHOLD),
             nodes: nodes.clone(),
             now: Arc::new(move || -> Timestamp { clock.now() }),

@@ -17,9 +17,10 @@ use crate::admin::{Admin, Metrics};
 use crate::args::Up;
 use crate::base::{Base, Server, any_port, name, port};
 use crate::bus::Carrier;
+use crate::channel::Channel;
 use crate::collect::Collecting;
 use crate::dns::Naming;
-use crate::monitors::Monitors;
+use crate::monitors::{Defaults, Monitors};
 use crate::ports::Ports;
 use crate::print::{self, DIM, NAME, styled};
 use crate::race::{Beside, Racing};
@@ -41,6 +42,7 @@ struct Whole {
     transmitting: Transmitting,
     naming: Option<Naming>,
     racing: Option<Racing>,
+    channel: Option<Channel>,
 }
 
 /// What stands behind the gateway.
@@ -86,7 +88,11 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     let monitored = bus.clone();
     let followed = bus.clone();
     let gateway_node = base.node(base.gateway(name("gateway")), bus).await?;
+    let channel = Channel::start(base, args).await?;
     let mut options = config.gateway.clone();
+    if let Some(channel) = &channel {
+        options.channel.folder = channel.folder();
+    }
     for listen in &mut options.listen {
         *listen = port(*listen, args.ephemeral);
     }
@@ -128,13 +134,20 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     if let Some(racing) = &racing {
         racing.show(&mut ports, &mut metrics);
     }
-    // The example shop's orders are fulfilled, unless the configuration has its own.
-    let orders = if args.upstream.is_empty() {
-        config::transactions_of(shop::TRANSACTIONS)?
-    } else {
-        Vec::new()
-    };
-    let monitors = Monitors::start(base, "monitor", &orders, monitored).await?;
+    if let Some(channel) = &channel {
+        channel.show(&mut metrics);
+    }
+    // The example shop's orders are fulfilled and its votes watched, unless the configuration has
+    // its own.
+    let mut defaults = Defaults::default();
+    defaults.told.encoder = channel.as_ref().map(Channel::link);
+    if args.upstream.is_empty() {
+        defaults.transactions = config::transactions_of(shop::TRANSACTIONS)?;
+        if channel.is_some() {
+            defaults.told.rules = config::thresholds_of(shop::THRESHOLDS)?;
+        }
+    }
+    let monitors = Monitors::start(base, "monitor", &defaults, monitored).await?;
     monitors.show(&mut metrics);
     metrics.routes(selvedge_follow::http::router(carrier.bus()));
     let collecting = Collecting::start(&config.collector, args.ephemeral, repository).await?;
@@ -160,6 +173,11 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
     if let Some(racing) = &racing {
         banner += &line("race", &format!("{}/udp", racing.master().address()));
     }
+    if let Some(channel) = &channel {
+        ports.add("threshold", channel.link());
+        let address = gateway.local_addr();
+        banner += &line("channel", &format!("http://{address}/channel"));
+    }
     let running = Whole {
         carrier,
         collecting,
@@ -171,6 +189,7 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
         transmitting,
         naming,
         racing,
+        channel,
     };
     Ok((running, ports, banner))
 }
@@ -195,6 +214,9 @@ async fn stop(running: Whole) {
     }
     running.transmitting.stop();
     running.monitors.stop().await;
+    if let Some(channel) = running.channel {
+        channel.stop().await;
+    }
     running.admin.stop().await;
     running.collecting.stop().await;
     running.carrier.stop().await;

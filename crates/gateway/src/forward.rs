@@ -15,6 +15,7 @@ use selvedge_relay::{
 use smallvec::SmallVec;
 
 use crate::broadcast::Ring;
+use crate::channel::Channel;
 use crate::log_server::{LogServer, Visit};
 use crate::metrics::Metrics;
 use crate::options::GatewayOptions;
@@ -28,12 +29,16 @@ pub(crate) struct Forward {
     pub(crate) log_server: Arc<LogServer>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) ring: Arc<Ring>,
+    pub(crate) channel: Arc<Channel>,
 }
 
 impl Handler for Forward {
     async fn handle(&self, mut request: Request) -> Response {
         if self.ring.serves(request.head.path()) {
             return self.broadcasts(&request.head);
+        }
+        if let Some(file) = self.channel.file(request.head.path()) {
+            return self.channel.answer(&request.head, file).await;
         }
         self.metrics.requests.fetch_add(1, Relaxed);
         let counted = Counted::new(&self.metrics);

@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 
 use crate::broadcast::{Broadcaster, Ring};
+use crate::channel::Channel;
 use crate::forward::Forward;
 use crate::log_server::LogServer;
 use crate::metrics::{GatewayCounts, Metrics};
@@ -49,6 +50,7 @@ pub struct RunningGateway {
     upstreams: Arc<Upstreams>,
     metrics: Arc<Metrics>,
     ring: Arc<Ring>,
+    channel: Arc<Channel>,
     probing: tokio::task::JoinHandle<()>,
     grace: Duration,
 }
@@ -58,6 +60,7 @@ pub struct RunningGateway {
 pub struct GatewayMetrics {
     metrics: Arc<Metrics>,
     ring: Arc<Ring>,
+    channel: Arc<Channel>,
     upstreams: Arc<Upstreams>,
     servers: Vec<ServerCounter>,
 }
@@ -77,6 +80,7 @@ impl GatewayMetrics {
         counts.broadcasts = self.ring.told.load(Relaxed);
         counts.broadcast_streams = self.ring.streams.load(Relaxed);
         counts.broadcast_streams_slow = self.ring.streams_slow.load(Relaxed);
+        counts.channel_files = self.channel.served.load(Relaxed);
         for server in &self.servers {
             let server = server.counts();
             counts.connections += server.connections;
@@ -114,6 +118,7 @@ impl Gateway {
         let log_server = Arc::new(LogServer::new(node.clone(), Arc::clone(&metrics), cookies));
         let run = u64::from_le_bytes(node.random());
         let ring = Arc::new(Ring::new(options.broadcast.clone(), run));
+        let channel = Arc::new(Channel::new(options.channel.clone()));
         let limits = options.limits.clone();
         let grace = Duration::from_millis(options.stop_grace_ms);
         let forward = Arc::new(Forward {
@@ -123,6 +128,7 @@ impl Gateway {
             log_server,
             metrics: Arc::clone(&metrics),
             ring: Arc::clone(&ring),
+            channel: Arc::clone(&channel),
         });
         let mut servers = Vec::with_capacity(listeners.len());
         for (address, listener) in listeners {
@@ -137,6 +143,7 @@ impl Gateway {
             upstreams,
             metrics,
             ring,
+            channel,
             grace,
         })
     }
@@ -178,6 +185,7 @@ impl RunningGateway {
         GatewayMetrics {
             metrics: Arc::clone(&self.metrics),
             ring: Arc::clone(&self.ring),
+            channel: Arc::clone(&self.channel),
             upstreams: Arc::clone(&self.upstreams),
             servers: self.servers.iter().map(Server::counter).collect(),
         }

@@ -6,11 +6,12 @@
 //! Only the gateway speaks cookies ([`cookies`], [`jar`]).
 //!
 //! Every path belongs to the users, but the one where broadcasts are told
-//! ([`BroadcastOptions::path`]); the gateway's own state is told by [`RunningGateway`].
+//! ([`BroadcastOptions::path`]) and those of the channel ([`ChannelOptions::path`]); the gateway's own state is told by [`RunningGateway`].
 //!
 //! Requirements: A3, A4, A9 (cookies), A10, B1, B4.
 
 mod broadcast;
+mod channel;
 pub mod cookies;
 mod forward;
 mod gateway;
@@ -25,6 +26,7 @@ mod probe;
 mod upstream;
 
 pub use broadcast::{BroadcastOptions, Broadcaster};
+pub use channel::ChannelOptions;
 pub use gateway::{Gateway, GatewayError, GatewayMetrics, RunningGateway};
 pub use health::{Health, HealthOptions, ProbeOptions};
 pub use load::PeakEwma;

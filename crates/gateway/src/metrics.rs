@@ -34,6 +34,8 @@ pub struct GatewayCounts {
     pub broadcast_streams: usize,
     /// Streams closed because their readers fell behind.
     pub broadcast_streams_slow: u64,
+    /// Files of the channel that were served.
+    pub channel_files: u64,
     /// By server.
     pub upstreams: Vec<UpstreamCounts>,
 }
@@ -99,6 +101,7 @@ impl GatewayCounts {
             "counter",
             self.broadcast_streams_slow,
         );
+        plain("channel_files_total", "counter", self.channel_files);
         let mut labelled = |name: &str, label: &str, values: Vec<(String, u64)>| {
             let _ = writeln!(out, "# TYPE selvedge_gateway_{name} counter");
             for (value, count) in values {

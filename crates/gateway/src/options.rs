@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BroadcastOptions, ClientLimits, HealthOptions, Limits, Policy};
+use crate::{BroadcastOptions, ChannelOptions, ClientLimits, HealthOptions, Limits, Policy};
 
 /// The gateway's settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub struct GatewayOptions {
     pub cookies: CookieOptions,
     /// The stream of broadcasts.
     pub broadcast: BroadcastOptions,
+    /// The channel that an encoder writes.
+    pub channel: ChannelOptions,
     /// Tell the servers who asked: `x-forwarded-for`, `x-forwarded-host`, `x-forwarded-proto`.
     pub forwarded: bool,
     /// How long requests in flight may take when it stops, in milliseconds.
@@ -51,6 +53,7 @@ impl Default for GatewayOptions {
             health: HealthOptions::default(),
             cookies: CookieOptions::default(),
             broadcast: BroadcastOptions::default(),
+            channel: ChannelOptions::default(),
             forwarded: true,
             stop_grace_ms: 10_000,
             limits: Limits::default(),

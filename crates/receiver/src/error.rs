@@ -60,6 +60,9 @@ pub enum BrowseError {
         #[source]
         source: std::io::Error,
     },
+    /// The stream cannot be watched.
+    #[error("cannot watch {0}")]
+    Watch(String),
     /// What was done could not be written out.
     #[error("cannot write the report: {0}")]
     Output(#[source] std::io::Error),

@@ -4,7 +4,9 @@
 //! headers instead, as a set-top box would: it keeps the tokens that answers bring
 //! ([`TokenJar`]), sends them with its next requests, and stores them in a file so that the
 //! visit goes on after a restart of the program ([`StateFile`]). [`browse`] walks through the
-//! interactive-TV shop and says what it did; [`listen`] takes broadcasts and goes on from them (A10). [`Racer`] lets servers race to this client (C6).
+//! interactive-TV shop and says what it did; [`listen`] takes broadcasts and goes on from them (A10);
+//! [`watch`] reads the indications in the channel's video (B8). [`Racer`] lets servers race to this
+//! client (C6).
 //!
 //! The tokens are opaque to it: it can neither read nor forge them, and it compares no clocks.
 
@@ -17,6 +19,7 @@ mod race;
 mod report;
 mod state;
 mod step;
+mod watch;
 
 pub use browse::{BrowseOptions, Summary, browse};
 pub use error::BrowseError;
@@ -27,3 +30,4 @@ pub use race::{
 };
 pub use state::StateFile;
 pub use step::{Step, default_walk};
+pub use watch::{Stream, WatchOptions, watch};

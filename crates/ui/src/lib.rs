@@ -1,4 +1,4 @@
-//! The page on the admin port, as static bytes.
+//! The page on the admin port, and that of the interactive channel, as static bytes.
 //!
 //! Its source is `ui/` (TypeScript); the build script bundles it where Node.js is present, and
 //! puts a plain page in its place where not. This crate never serves anything: it only knows what
@@ -18,7 +18,10 @@ pub struct Asset {
 const INDEX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dist/index.html"));
 const SCRIPT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dist/app.js"));
 const STYLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dist/app.css"));
-const TAGS: [(&str, &str); 3] = include!(concat!(env!("OUT_DIR"), "/tags.rs"));
+const CHANNEL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dist/channel.html"));
+const CHANNEL_SCRIPT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dist/channel.js"));
+const CHANNEL_STYLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dist/channel.css"));
+const TAGS: [(&str, &str); 6] = include!(concat!(env!("OUT_DIR"), "/tags.rs"));
 
 /// The file at a path of the admin port, if there is one.
 #[must_use]
@@ -29,6 +32,26 @@ pub fn asset(path: &str) -> Option<Asset> {
         "/app.css" => ("app.css", "text/css; charset=utf-8", STYLE),
         _ => return None,
     };
+    find(name, content_type, bytes)
+}
+
+/// The file at a path of the interactive channel, if there is one.
+#[must_use]
+pub fn channel(path: &str) -> Option<Asset> {
+    let (name, content_type, bytes) = match path {
+        "/channel" => ("channel.html", "text/html; charset=utf-8", CHANNEL),
+        "/channel.js" => (
+            "channel.js",
+            "text/javascript; charset=utf-8",
+            CHANNEL_SCRIPT,
+        ),
+        "/channel.css" => ("channel.css", "text/css; charset=utf-8", CHANNEL_STYLE),
+        _ => return None,
+    };
+    find(name, content_type, bytes)
+}
+
+fn find(name: &str, content_type: &'static str, bytes: &'static [u8]) -> Option<Asset> {
     let (_, etag) = TAGS.iter().find(|(file, _)| *file == name)?;
     Some(Asset {
         content_type,

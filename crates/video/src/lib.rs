@@ -24,6 +24,8 @@ mod read;
 mod repeat;
 mod scte35;
 mod sync;
+#[doc(hidden)]
+pub mod testing;
 
 pub use clock::{
     PCR_WRAP, PTS_WRAP, Rate, TICKS_PER_SECOND, pcr_after, pcr_distance, pts_distance,

@@ -49,6 +49,12 @@ impl Framer {
         result
     }
 
+    /// Bytes that wait for what comes next.
+    #[must_use]
+    pub fn held(&self) -> &[u8] {
+        &self.held
+    }
+
     fn frame<E: From<Refusal>>(
         &mut self,
         held: &[u8],

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, SERVER};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, SERVER, VARY,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -28,6 +30,11 @@ const PAGE: &str = include_str!("page.html");
 /// The page is its own style and script, and calls nobody but its own server.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
      script-src 'unsafe-inline'; connect-src 'self'; form-action 'none'; base-uri 'none'";
+
+/// The channel's page has its script beside it, and plays what its own server streams.
+const CHANNEL_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
+     connect-src 'self'; media-src 'self' blob:; img-src 'self' data:; form-action 'none'; \
+     base-uri 'none'";
 
 struct Content {
     name: String,
@@ -64,6 +71,8 @@ pub(crate) fn router(options: &ShopOptions, node: Node) -> Result<Router, ShopEr
         .route("/broadcast", post(broadcast))
         .route("/vote", post(vote))
         .route("/channel", get(channel))
+        .route("/channel.js", get(asset))
+        .route("/channel.css", get(asset))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(content.clone(), name_server))
@@ -149,8 +158,17 @@ async fn vote(
     ))
 }
 
-/// The interactive content (B5): what is on, the votes, and what can be ordered.
-async fn channel(State(content): Shared, session: Session) -> Result<Json<Value>, Refusal> {
+/// The interactive content (B5): for a browser the page that plays the channel, for everybody else
+/// what is on, the votes, and what can be ordered.
+async fn channel(
+    State(content): Shared,
+    session: Session,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let accepted = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    if accepted.is_some_and(|accept| accept.contains("text/html")) {
+        return Ok(file("/channel", &headers));
+    }
     let url = format!("{}/items", content.services.catalogue);
     let reply = content.client.get(&session, "catalogue", &url).await?;
     let items = order::said(reply, "catalogue").await?;
@@ -169,7 +187,33 @@ async fn channel(State(content): Shared, session: Session) -> Result<Json<Value>
         "votes": votes,
         "items": items["items"],
         "server": content.name,
-    })))
+    }))
+    .into_response())
+}
+
+/// A part of the channel's page.
+async fn asset(uri: Uri, headers: HeaderMap) -> Response {
+    file(uri.path(), &headers)
+}
+
+fn file(path: &str, headers: &HeaderMap) -> Response {
+    let Some(asset) = selvedge_ui::channel(path) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let same = headers
+        .get(IF_NONE_MATCH)
+        .is_some_and(|tag| tag == asset.etag);
+    let head = [
+        (CONTENT_TYPE, asset.content_type),
+        (CONTENT_SECURITY_POLICY, CHANNEL_POLICY),
+        (ETAG, asset.etag),
+        (CACHE_CONTROL, "no-cache"),
+        (VARY, "accept"),
+    ];
+    if same {
+        return (StatusCode::NOT_MODIFIED, head).into_response();
+    }
+    (head, asset.bytes).into_response()
 }
 
 async fn nothing_here() -> Refusal {

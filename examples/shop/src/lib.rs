@@ -37,6 +37,9 @@ pub use server::Running;
 /// How orders are fulfilled, as `selvedge` reads it in its configuration.
 pub const TRANSACTIONS: &str = include_str!("../transactions.toml");
 
+/// What the shop's channel reacts to, as a configuration: viewers who vote alike.
+pub const THRESHOLDS: &str = include_str!("../thresholds.toml");
+
 /// What a content server is told when it starts.
 #[derive(Clone, Debug)]
 pub struct ShopOptions {

@@ -8,6 +8,7 @@ mod balance;
 mod bodies;
 mod broadcast;
 mod carriers;
+mod channel;
 mod diagnosis;
 mod disk;
 mod external;

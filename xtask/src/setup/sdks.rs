@@ -1,5 +1,5 @@
-//! OpenTelemetry's SDKs for JavaScript and Rust, as tests run them. (Python's is in the Python
-//! environment.)
+//! OpenTelemetry's SDKs for JavaScript and Rust, as tests run them, and what drives a browser.
+//! (Python's is in the Python environment.)
 //!
 //! JavaScript: packages of npm as `package-lock.json` pins them, in `target/otel-js`, without their
 //! install scripts. Rust: a program with a workspace of its own, built into `target/otel-rust`.
@@ -12,16 +12,27 @@ use anyhow::{Context, Result};
 use crate::run::{root, run};
 
 const JAVASCRIPT: &str = "system-tests/programs/otel-js";
+const BROWSER: &str = "system-tests/programs/browser";
 const RUST: &str = "system-tests/programs/otel-rust/Cargo.toml";
 
 /// Where they are; the tests look there too.
 const JAVASCRIPT_FOLDER: &str = "target/otel-js";
+const BROWSER_FOLDER: &str = "target/browser";
 const RUST_FOLDER: &str = "target/otel-rust";
 
 /// Installs JavaScript's packages, unless they are there as wanted.
 pub(super) fn javascript() -> Result<()> {
+    packages(JAVASCRIPT, JAVASCRIPT_FOLDER)
+}
+
+/// Installs what drives Debian's Chromium, likewise.
+pub(super) fn browser() -> Result<()> {
+    packages(BROWSER, BROWSER_FOLDER)
+}
+
+fn packages(from: &str, to: &str) -> Result<()> {
     let root = root();
-    let (from, folder) = (root.join(JAVASCRIPT), root.join(JAVASCRIPT_FOLDER));
+    let (from, folder) = (root.join(from), root.join(to));
     let read = |path: &Path| {
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
     };
@@ -30,14 +41,14 @@ pub(super) fn javascript() -> Result<()> {
     if read(&stamp).is_ok_and(|have| have == wanted) {
         return Ok(());
     }
-    eprintln!("setting up {JAVASCRIPT_FOLDER} with packages of npm");
+    eprintln!("setting up {to} with packages of npm");
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     for name in ["package.json", "package-lock.json"] {
         std::fs::copy(from.join(name), folder.join(name)).with_context(|| name.to_owned())?;
     }
     let mut npm = Command::new("npm");
     npm.args(["ci", "--silent", "--ignore-scripts", "--no-audit"]);
-    run(npm.args(["--no-fund", "--prefix", JAVASCRIPT_FOLDER]))?;
+    run(npm.args(["--no-fund", "--prefix", to]))?;
     std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
 }
 

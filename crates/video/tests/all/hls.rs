@@ -5,45 +5,9 @@ use selvedge_video::hls::{Kind, Playlist, PlaylistOptions, Segment, Segmenter};
 use selvedge_video::packet::{self, NULL_PID, PACKET};
 use selvedge_video::{Pace, Placed, Repeat, pcr_distance, pts_distance};
 
-use crate::stream::{Made, VIDEO, indication};
+use selvedge_video::testing::pictures;
 
-/// A stream with a picture every 40 ms, a key frame every second.
-fn pictures(made: &Made) -> Vec<u8> {
-    let mut bytes = made.bytes();
-    let mut next = 0;
-    let mut number = 0_u64;
-    for (at, packet) in bytes.as_chunks_mut::<PACKET>().0.iter_mut().enumerate() {
-        let plain = packet::pid(packet) == VIDEO && packet::pcr(packet).is_none();
-        if !plain || made.ticks(at) < next {
-            continue;
-        }
-        next += 27_000_000 / 25;
-        let pts = (made.from / 300 + 63_000 + number * 3600) & ((1 << 33) - 1);
-        packet[1] |= 0x40;
-        packet[3] |= 0x20;
-        packet[4] = 1;
-        packet[5] = if number.is_multiple_of(25) { 0x40 } else { 0 };
-        let head = [
-            0,
-            0,
-            1,
-            0xE0,
-            0,
-            0,
-            0x80,
-            0x80,
-            5,
-            0x21 | (pts >> 29) as u8 & 0x0E,
-            (pts >> 22) as u8,
-            (pts >> 14) as u8 | 1,
-            (pts >> 7) as u8,
-            (pts << 1) as u8 | 1,
-        ];
-        packet[6..20].copy_from_slice(&head);
-        number += 1;
-    }
-    bytes
-}
+use crate::stream::{Made, VIDEO, indication};
 
 fn cut(bytes: &[u8], ms: u64) -> Vec<Segment> {
     let mut segmenter = Segmenter::new(ms);

@@ -29,7 +29,7 @@ use thiserror::Error;
 #[doc(hidden)]
 pub use listener::fuzz_link;
 pub use listener::{Arrived, LinkListener};
-pub(crate) use sender::LinkSender;
+pub use sender::LinkSender;
 
 /// Bytes of the longest body.
 pub const BODY_MAX: usize = 64 << 10;

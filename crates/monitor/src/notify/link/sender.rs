@@ -9,7 +9,7 @@ use super::{HANDSHAKE_WITHIN, LinkError};
 use crate::outbox::Notification;
 
 /// The monitor's side: connects when something is to be sent, and again after a failure.
-pub(crate) struct LinkSender {
+pub struct LinkSender {
     address: String,
     instance: String,
     secret: [u8; 32],
@@ -17,7 +17,9 @@ pub(crate) struct LinkSender {
 }
 
 impl LinkSender {
-    pub(crate) fn new(address: String, instance: String, secret: [u8; 32]) -> Self {
+    /// To `host:port`; `instance` names this monitor.
+    #[must_use]
+    pub fn new(address: String, instance: String, secret: [u8; 32]) -> Self {
         Self {
             address,
             instance,
@@ -28,7 +30,10 @@ impl LinkSender {
 
     /// Done once the other side has acknowledged. Dropped before that, the connection is not used
     /// again: what its next frame would be is not known.
-    pub(crate) async fn send(&mut self, notification: &Notification) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// When it was not acknowledged: it is to be sent again.
+    pub async fn send(&mut self, notification: &Notification) -> Result<(), String> {
         let frames = self.frames.take();
         let sent = self.try_send(frames, notification).await;
         match sent {

@@ -92,7 +92,6 @@ const RACES: Endpoint = Endpoint {
     answer: Answer::Json("RaceList"),
 };
 
-pub(crate) const ASKED: &[&Endpoint] =
-    &[&ENTRIES, &THRESHOLDS, &TRANSACTIONS, &DEAD, &RACES];
+pub(crate) const ASKED: &[&Endpoint] = &[&ENTRIES, &THRESHOLDS, &TRANSACTIONS, &DEAD, &RACES];
 
 pub(crate) const POSTED: &[&Endpoint] = &[&RETRY];

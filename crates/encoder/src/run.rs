@@ -1,0 +1,312 @@
+//! The encoder at work: one thread reads, places and sends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
+
+use selvedge_monitor::link::LinkListener;
+use selvedge_video::{Faults, Framer, Indication, Inserter, Refusal};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::counts::{Counted, EncoderCounts};
+use crate::input::{Given, Source, Stopped};
+use crate::output::Sink;
+use crate::taken::Taken;
+use crate::{EncoderError, EncoderOptions, link};
+
+/// An input that stays out so long is said to be lost.
+const LOST_AFTER: Duration = Duration::from_secs(1);
+
+/// An encoder at work. Dropped, it goes on to the end of its input.
+pub struct RunningEncoder {
+    link: SocketAddr,
+    counted: Counted,
+    stop: Arc<AtomicBool>,
+    /// None once it has been told.
+    ended: Option<oneshot::Receiver<Result<(), EncoderError>>>,
+    serving: JoinHandle<()>,
+}
+
+/// Opens input and outputs, listens for monitors, and begins.
+///
+/// # Errors
+/// When one of them cannot be had.
+pub async fn start(options: EncoderOptions) -> Result<RunningEncoder, EncoderError> {
+    let taken = Taken::open(&options.data)
+        .map_err(|error| EncoderError::Taken(options.data.display().to_string(), error))?;
+    let listener = LinkListener::start(options.listen, options.link_key)
+        .await
+        .map_err(|error| EncoderError::Link(options.listen, error))?;
+    let address = listener.address();
+    let counted = Counted::default();
+    let source = Source::open(&options)?;
+    let live = source.is_live();
+    let sinks = options.outputs.iter();
+    let sinks = sinks.map(|output| Sink::open(output, &options, &counted, live));
+    let sinks = sinks.collect::<Result<Vec<_>, _>>()?;
+    let mut inserter = Inserter::new(options.insert);
+    for state in taken.states() {
+        // What was placed did fit.
+        _ = inserter.remember(state);
+    }
+    let (to_place, waiting) = sync_channel(link::WAITING_MAX);
+    let (placed, done) = unbounded_channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let worker = Worker {
+        source,
+        sinks,
+        inserter,
+        framer: Framer::default(),
+        waiting,
+        placed,
+        stop: Arc::clone(&stop),
+        counted: counted.clone(),
+        last_came: Instant::now(),
+        lost: false,
+        out: Vec::new(),
+        held: Vec::new(),
+        options,
+    };
+    let (end, ended) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("encoder".to_owned())
+        // Whoever started it may be gone.
+        .spawn(move || _ = end.send(worker.run()))
+        .map_err(EncoderError::Thread)?;
+    let serving = tokio::spawn(link::serve(
+        listener,
+        taken,
+        to_place,
+        done,
+        counted.clone(),
+    ));
+    Ok(RunningEncoder {
+        link: address,
+        counted,
+        stop,
+        ended: Some(ended),
+        serving,
+    })
+}
+
+impl RunningEncoder {
+    /// Where monitors connect.
+    #[must_use]
+    pub fn link_address(&self) -> SocketAddr {
+        self.link
+    }
+
+    /// What it counts: a function that outlives it.
+    pub fn counter(&self) -> impl Fn() -> EncoderCounts + Clone + Send + Sync + 'static {
+        let counted = self.counted.clone();
+        move || counted.now()
+    }
+
+    /// Waits until its input ends; done at once when it is asked again.
+    ///
+    /// # Errors
+    /// Why it ended before.
+    pub async fn ended(&mut self) -> Result<(), EncoderError> {
+        let Some(ended) = &mut self.ended else {
+            return Ok(());
+        };
+        let told = ended.await;
+        self.ended = None;
+        // A thread that panicked says nothing more than it has said.
+        told.unwrap_or(Ok(()))
+    }
+
+    /// Ends it: what it has taken is sent.
+    pub async fn stop(mut self) {
+        self.stop.store(true, Relaxed);
+        if let Err(error) = self.ended().await {
+            tracing::warn!(%error, "encoder");
+        }
+        self.serving.abort();
+    }
+}
+
+struct Worker {
+    options: EncoderOptions,
+    source: Source,
+    sinks: Vec<Sink>,
+    inserter: Inserter,
+    framer: Framer,
+    waiting: Receiver<Indication>,
+    placed: UnboundedSender<Vec<Indication>>,
+    stop: Arc<AtomicBool>,
+    counted: Counted,
+    last_came: Instant,
+    lost: bool,
+    out: Vec<u8>,
+    /// Bytes that were held before the last that came.
+    held: Vec<u8>,
+}
+
+impl Worker {
+    fn run(mut self) -> Result<(), EncoderError> {
+        let result = self.work();
+        let ended = result.as_ref().is_ok_and(|ended| *ended);
+        for sink in self.sinks {
+            sink.finish(ended);
+        }
+        result.map(|_| ())
+    }
+
+    /// True: the input ended. False: it was told to stop.
+    fn work(&mut self) -> Result<bool, EncoderError> {
+        let mut taken = Vec::new();
+        let mut faults = Faults::default();
+        while !self.stop.load(Relaxed) {
+            taken.clear();
+            let given = self.source.next(&mut taken, &mut faults);
+            self.inserter.faults_mut().bytes_skipped += std::mem::take(&mut faults).bytes_skipped;
+            let refused = match given {
+                Ok(Given::End) => {
+                    self.send_rest()?;
+                    return Ok(true);
+                }
+                Ok(Given::Nothing) => {
+                    self.nothing_came();
+                    continue;
+                }
+                Ok(Given::Packets) => self.packets(&taken),
+                Ok(Given::Bytes) => self.bytes(&taken),
+                Err(Stopped::Refused(refusal)) => Err(refusal),
+                Err(Stopped::Io(error)) => {
+                    return Err(EncoderError::Input(self.options.input.to_string(), error));
+                }
+            };
+            self.something_came();
+            if let Err(refusal) = refused {
+                return self.untouched(refusal, &taken);
+            }
+            self.send()?;
+        }
+        Ok(false)
+    }
+
+    fn packets(&mut self, packets: &[u8]) -> Result<(), Refusal> {
+        for indication in self.waiting.try_iter() {
+            // The link lets through only what fits.
+            _ = self.inserter.place(indication);
+        }
+        let now = (self.options.now)();
+        self.counted.change(|counts| {
+            counts.packets_in += (packets.len() / selvedge_video::packet::PACKET) as u64;
+        });
+        self.inserter.push(packets, now, &mut self.out)
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let mut framer = std::mem::take(&mut self.framer);
+        if self.options.pass_unsupported {
+            self.held = framer.held().to_vec();
+        }
+        let mut faults = Faults::default();
+        let result = framer.push(bytes, &mut faults, |packets, _| self.packets(packets));
+        self.framer = framer;
+        let counted = self.inserter.faults_mut();
+        counted.sync_lost += faults.sync_lost;
+        counted.bytes_skipped += faults.bytes_skipped;
+        result
+    }
+
+    /// Sends what was made, and says what was placed in it.
+    fn send(&mut self) -> Result<(), EncoderError> {
+        let placed = self.inserter.take_placed();
+        for sink in &mut self.sinks {
+            for placed in &placed {
+                sink.placed(placed);
+            }
+        }
+        let now = (self.options.now)();
+        for sink in &mut self.sinks {
+            sink.send(&self.out, now)?;
+        }
+        let faults = self.inserter.faults();
+        self.counted.change(|counts| {
+            counts.packets_out += (self.out.len() / selvedge_video::packet::PACKET) as u64;
+            counts.placed += placed.len() as u64;
+            counts.faults = faults;
+        });
+        self.out.clear();
+        if !placed.is_empty() {
+            // What waits for a whole datagram would be acknowledged before it is sent.
+            for sink in &mut self.sinks {
+                sink.flush();
+            }
+            let placed = placed.into_iter().map(|placed| placed.indication);
+            // The link's task ends after this thread.
+            _ = self.placed.send(placed.collect());
+        }
+        Ok(())
+    }
+
+    fn send_rest(&mut self) -> Result<(), EncoderError> {
+        let mut framer = std::mem::take(&mut self.framer);
+        let mut faults = Faults::default();
+        let rest = framer.finish(&mut faults, |packets, _| self.packets(packets));
+        self.inserter.faults_mut().bytes_skipped += faults.bytes_skipped;
+        match rest {
+            Ok(()) => self.send(),
+            Err(refusal) if self.options.pass_unsupported => {
+                tracing::warn!(%refusal, "passed on untouched");
+                Ok(())
+            }
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    fn nothing_came(&mut self) {
+        for sink in &mut self.sinks {
+            sink.flush();
+        }
+        if !self.lost && self.last_came.elapsed() > LOST_AFTER {
+            self.lost = true;
+            self.counted.change(|counts| counts.input_lost += 1);
+            tracing::warn!(input = %self.options.input, "the input stays out");
+        }
+    }
+
+    fn something_came(&mut self) {
+        self.last_came = Instant::now();
+        if std::mem::take(&mut self.lost) {
+            tracing::info!(input = %self.options.input, "the input is back");
+        }
+    }
+
+    /// The stream is refused: passed on as it comes where that was asked for.
+    fn untouched(&mut self, refusal: Refusal, taken: &[u8]) -> Result<bool, EncoderError> {
+        if !self.options.pass_unsupported {
+            return Err(refusal.into());
+        }
+        tracing::warn!(%refusal, "passed on untouched: no indication is placed");
+        self.counted.change(|counts| counts.untouched = true);
+        // What was made of these bytes already is not sent.
+        self.out.clear();
+        let mut bytes = std::mem::take(&mut self.held);
+        bytes.extend_from_slice(taken);
+        let mut faults = Faults::default();
+        while !self.stop.load(Relaxed) {
+            let now = (self.options.now)();
+            for sink in &mut self.sinks {
+                sink.send(&bytes, now)?;
+            }
+            bytes.clear();
+            match self.source.next(&mut bytes, &mut faults) {
+                Ok(Given::End) => return Ok(true),
+                Ok(_) => self.something_came(),
+                Err(Stopped::Refused(refusal)) => return Err(refusal.into()),
+                Err(Stopped::Io(error)) => {
+                    return Err(EncoderError::Input(self.options.input.to_string(), error));
+                }
+            }
+        }
+        Ok(false)
+    }
+}

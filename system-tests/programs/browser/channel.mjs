@@ -1,0 +1,57 @@
+// A viewer in headless Chromium: opens the channel's page, votes, waits until the overlay shows what
+// the indication in the video says, and takes a picture. The gateway's URL, the driver's folder and
+// the picture's path are the arguments; what was seen is printed as JSON.
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const [gateway, packages, picture] = process.argv.slice(2);
+const { chromium } = createRequire(join(packages, "package.json"))("playwright-core");
+const browser = await chromium.launch({
+  executablePath: "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"],
+});
+const seen = { errors: [] };
+const limit = { timeout: 90_000 };
+
+async function open() {
+  // A context of its own is a viewer of its own: other cookies, another visit.
+  const page = await (await browser.newContext({ viewport: { width: 800, height: 900 } })).newPage();
+  page.on("pageerror", (error) => seen.errors.push(String(error)));
+  await page.goto(`${gateway}/channel`);
+  await page.waitForFunction(() => document.querySelector("video").currentTime > 0.2, null, limit);
+  return page;
+}
+
+try {
+  const viewer = await open();
+  seen.before = await viewer.locator("#overlay").isVisible();
+  for (let vote = 0; vote < 5; vote += 1) {
+    const answered = viewer.waitForResponse((response) => response.url().endsWith("/vote"));
+    await viewer.click("[data-vote=red]");
+    seen.voted = (await answered).status();
+  }
+  await viewer.waitForSelector("#overlay.red", { state: "visible", ...limit });
+  seen.overlay = await viewer.locator("#overlay").textContent();
+  seen.id = await viewer.getAttribute("#overlay", "data-id");
+  seen.indications = await viewer.locator("#indications li").allTextContents();
+  await viewer.screenshot({ path: picture });
+  // Who comes now was not there at the crossing.
+  const late = await (await browser.newContext()).newPage();
+  await late.addInitScript(() => {
+    window.times = {};
+    const look = () => {
+      const video = document.querySelector("video");
+      const overlay = document.querySelector("#overlay");
+      if (video?.currentTime > 0 && !video.paused) window.times.playing ??= performance.now();
+      if (overlay && !overlay.hidden) window.times.overlay ??= performance.now();
+      requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+  });
+  await late.goto(`${gateway}/channel`);
+  await late.waitForFunction(() => window.times.playing && window.times.overlay, null, limit);
+  seen.late = await late.evaluate(() => window.times);
+} finally {
+  await browser.close();
+  console.log(JSON.stringify(seen));
+}

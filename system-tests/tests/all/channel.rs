@@ -1,0 +1,282 @@
+//! From a viewer's vote to a mark inside the live video, and what receivers make of it (B5, B7, B8).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use selvedge_system_tests::{Server, Up, python, root, run, selvedge};
+use selvedge_video::packet::PACKET;
+use selvedge_video::{Placed, Reader, Seen};
+use serde_json::{Value, json};
+
+/// A stream that `cargo xtask media` made.
+fn media(name: &str) -> PathBuf {
+    let path = root().join("target/media").join(name);
+    assert!(
+        path.exists(),
+        "no {}: `cargo xtask media` makes it",
+        path.display()
+    );
+    path
+}
+
+fn up() -> Up {
+    let media = media("channel.ts");
+    Up::start(&["--channel", media.to_str().expect("a path")])
+}
+
+async fn vote(gateway: &str, choice: &str) {
+    let client = reqwest::Client::new();
+    let vote = client
+        .post(format!("{gateway}/vote"))
+        .json(&json!({"choice": choice}));
+    let answer = vote.send().await.expect("an answer");
+    assert!(answer.status().is_success(), "{}", answer.status());
+}
+
+/// A receiver on the channel, until it has seen so many indications.
+fn watch(gateway: &str, count: u64) -> Vec<Value> {
+    let count = count.to_string();
+    let text = run(&mut selvedge(&[
+        "receiver",
+        "watch",
+        "--json",
+        "--gateway",
+        gateway,
+        "--count",
+        &count,
+    ]));
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    lines.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn votes_become_an_indication_that_receivers_and_tools_of_others_read() {
+    let up = up();
+    let gateway = up.gateway();
+    let watching = tokio::task::spawn_blocking({
+        let gateway = gateway.clone();
+        move || watch(&gateway, 1)
+    });
+    for _ in 0..5 {
+        vote(&gateway, "red").await;
+    }
+    let seen = watching.await.expect("it watched");
+    let indication = &seen[0]["indication"];
+    assert_eq!(indication["rule"], "votes");
+    assert_eq!(indication["group"], "red");
+    assert_eq!(indication["state"], "raised");
+    assert_eq!(indication["value"], 5.0);
+    assert!(
+        seen[0]["crossing_to_packet_ns"]
+            .as_i64()
+            .is_some_and(|ns| ns >= 0)
+    );
+    // Who comes later learns the same from a heartbeat.
+    let late = watch(&gateway, 1);
+    assert_eq!(late[0]["indication"]["id"], indication["id"]);
+
+    let client = reqwest::Client::new();
+    let get = |path: String| {
+        client
+            .get(format!("{gateway}/selvedge/channel/{path}"))
+            .send()
+    };
+    let answer = get("channel.m3u8".to_owned()).await.expect("an answer");
+    assert_eq!(
+        answer.headers()["content-type"],
+        "application/vnd.apple.mpegurl"
+    );
+    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+    let playlist = answer.text().await.expect("text");
+    let id = indication["id"].as_str().expect("an id");
+    assert!(
+        playlist.contains(&format!("#EXT-X-DATERANGE:ID=\"{id}\"")),
+        "{playlist}"
+    );
+
+    // The segments as one file, for programs that read files.
+    let mut bytes = Vec::new();
+    for file in playlist.lines().filter(|line| line.starts_with("segment-")) {
+        let answer = get(file.to_owned()).await.expect("an answer");
+        assert_eq!(answer.headers()["content-type"], "video/mp2t");
+        bytes.extend(answer.bytes().await.expect("whole"));
+    }
+    let file = up.data().join("watched.ts");
+    std::fs::write(&file, &bytes).expect("written");
+    others(&file, &bytes, id);
+}
+
+/// What FFmpeg's libraries and threefive read is what we read; ffmpeg plays it without a fault.
+fn others(file: &Path, bytes: &[u8], id: &str) {
+    let mut ours: Vec<Placed> = Vec::new();
+    let mut tags = BTreeSet::new();
+    let mut cues = Vec::new();
+    Reader::default().push(bytes, |seen| match seen {
+        Seen::Id3(placed) => {
+            tags.insert(placed.pts);
+            ours.push(placed);
+        }
+        Seen::Tag { pts } => {
+            tags.extend(pts);
+        }
+        Seen::Cue(cue) => cues.push(cue),
+    });
+    let script = root().join("system-tests/scripts/video.py");
+    let read = run(python().arg(script).arg(file));
+    let read: Value = serde_json::from_str(&read).expect("JSON");
+    let theirs = read["tags"].as_array().expect("a list");
+    let stamps: BTreeSet<u64> = theirs
+        .iter()
+        .filter_map(|tag| tag["pts"].as_u64())
+        .collect();
+    assert_eq!(stamps, tags);
+    let values = theirs
+        .iter()
+        .flat_map(|tag| tag["values"].as_array().into_iter().flatten());
+    let ids: Vec<&str> = values.filter_map(|value| value["id"].as_str()).collect();
+    let expected: Vec<&str> = ours
+        .iter()
+        .map(|placed| placed.indication.id.as_str())
+        .collect();
+    assert_eq!(ids, expected);
+    let cue = &read["cues"][0];
+    assert_eq!(cues.len(), 1);
+    assert_eq!(cue["type"], 0x40);
+    assert!(
+        cue["upid"].to_string().contains("53564447") || cue["upid"].to_string().contains("SVDG"),
+        "{cue}"
+    );
+    let first = ours
+        .iter()
+        .find(|placed| !placed.repeat && placed.indication.id == id);
+    assert_eq!(first.map(|placed| placed.pts), Some(cues[0].pts));
+    let seconds = cue["pts"].as_f64().expect("a time");
+    assert!(
+        (seconds - cues[0].pts as f64 / 90_000.0).abs() < 0.001,
+        "{cue}"
+    );
+    // Every picture is there and whole.
+    let played = Command::new("ffmpeg")
+        .args(["-v", "error", "-xerror", "-i"])
+        .arg(file)
+        .args(["-map", "0:v", "-map", "0:a", "-f", "null", "-"])
+        .output()
+        .expect("ffmpeg runs");
+    let said = String::from_utf8_lossy(&played.stderr);
+    assert!(played.status.success() && said.is_empty(), "{said}");
+    assert!(
+        read["pictures"].as_u64().is_some_and(|count| count >= 75),
+        "{read}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_shows_what_the_video_says_and_who_comes_late_sees_it_soon() {
+    let packages = root().join("target/browser");
+    assert!(
+        packages.join("node_modules").exists(),
+        "no driver for a browser: `cargo xtask setup` installs it"
+    );
+    let up = up();
+    let picture = root().join("target/channel.png");
+    let gateway = up.gateway();
+    let seen = tokio::task::spawn_blocking(move || {
+        let script = root().join("system-tests/programs/browser/channel.mjs");
+        let mut node = Command::new("node");
+        node.arg(script).args([&gateway]).arg(packages).arg(picture);
+        run(&mut node)
+    });
+    let seen = seen.await.expect("it ran");
+    let seen: Value = serde_json::from_str(&seen).expect("JSON");
+    assert_eq!(seen["errors"], json!([]), "{seen}");
+    assert_eq!(seen["before"], false);
+    assert_eq!(seen["overlay"], "red is ahead: 5 votes");
+    assert!(
+        seen["id"]
+            .as_str()
+            .is_some_and(|id| id.starts_with("votes.")),
+        "{seen}"
+    );
+    assert!(
+        seen["indications"][0]
+            .as_str()
+            .is_some_and(|said| said.starts_with("votes: red raised"))
+    );
+    let late = |what: &str| seen["late"][what].as_f64().expect("a time");
+    // In its own time, by the heartbeats of its first segment: not a matter of this machine's speed.
+    let after = late("overlay") - late("playing");
+    assert!(after <= 1000.0, "{after} ms after the first picture");
+}
+
+/// An encoder of its own that sends to `to`; `link` is where monitors connect.
+fn encoder(folder: &Path, keys: &Path, link: &str, to: &str) -> Server {
+    let mut command = selvedge(&["encoder", "--simulate-source", "--listen", link]);
+    command.arg("--input").arg(media("five.ts"));
+    command.arg("--output").arg(format!("udp://{to}"));
+    command
+        .arg("--data")
+        .arg(folder.join("encoder"))
+        .arg("--keys")
+        .arg(keys);
+    Server::start(command, folder)
+}
+
+/// Takes a stream from a socket until it has seen so many ids, or nothing comes.
+fn ids(socket: UdpSocket, count: usize) -> BTreeMap<String, usize> {
+    let mut reader = Reader::default();
+    let mut ids: BTreeMap<String, usize> = BTreeMap::new();
+    let mut buffer = vec![0; 65_536];
+    while ids.len() < count {
+        let length = socket.recv(&mut buffer).expect("the stream goes on");
+        assert_eq!(length % PACKET, 0);
+        reader.push(&buffer[..length], |seen| {
+            if let Seen::Id3(placed) = seen {
+                *ids.entry(placed.indication.id).or_default() += usize::from(!placed.repeat);
+            }
+        });
+    }
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_crossing_is_missed_though_the_encoder_is_killed_again_and_again() {
+    const CROSSINGS: usize = 200;
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .expect("a limit");
+    let to = socket.local_addr().expect("its address").to_string();
+    let free = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let link = free.local_addr().expect("its address").to_string();
+    let config = folder.path().join("selvedge.toml");
+    let text = format!(
+        "[monitor]\nreceivers = [{{ link = \"{link}\" }}]\n[[threshold]]\nname = \"each\"\n\
+         filter = 'direction = inbound and service = content and action = \"POST /vote\"'\n\
+         group_by = \"request.choice\"\ncount = \"events\"\nraise = 1\n"
+    );
+    std::fs::write(&config, text).expect("written");
+    let up = Up::start(&["--config", config.to_str().expect("a path")]);
+    let keys = up.data().join("keys");
+    let mut running = encoder(folder.path(), &keys, &link, &to);
+    let watching = std::thread::spawn(move || ids(socket, CROSSINGS));
+    // Fixed points, each in another state of what is sent and acknowledged.
+    for number in 0..CROSSINGS {
+        if number % 37 == 20 {
+            running.kill();
+            running = encoder(folder.path(), &keys, &link, &to);
+        }
+        vote(&up.gateway(), &format!("choice-{number}")).await;
+    }
+    let ids = watching.join().expect("it watched");
+    assert_eq!(ids.len(), CROSSINGS);
+    assert!(
+        ids.keys()
+            .all(|id| id.starts_with("each.") && id.ends_with(".raised"))
+    );
+}
