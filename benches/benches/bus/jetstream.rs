@@ -18,6 +18,8 @@ use crate::{Buses, KEY, RECORD, SUBSCRIBERS, paced, run};
 
 /// Bytes of a raw message, as large as ours become under load.
 pub(crate) const MESSAGE: usize = 256 * 1024;
+/// Batches of a raw message at a pace: a message each would be more than JetStream syncs, and fail.
+const BATCHES: usize = 4;
 /// Raw messages published and not yet acknowledged, at most.
 const UNDER_WAY: usize = 4;
 
@@ -99,12 +101,18 @@ pub(crate) async fn paced_raw(nats: &Nats, pace: Pace) -> Latencies {
             latencies
         }));
     }
-    // Each batch a message, as it comes; acknowledgements are waited for beside.
+    // Acknowledgements are waited for beside.
     let mut acknowledging = tokio::task::JoinSet::new();
+    let (mut batches, mut gathered) = (0, 0);
     begun
         .drive(async |count| {
-            let acknowledged = raw.publish(count * RECORD).await;
-            acknowledging.spawn(acknowledged.into_future());
+            batches += 1;
+            gathered += count;
+            if batches % BATCHES == 0 {
+                let records = std::mem::take(&mut gathered);
+                let acknowledged = raw.publish(records * RECORD).await;
+                acknowledging.spawn(acknowledged.into_future());
+            }
         })
         .await;
     Latencies::of_all(reading).await
