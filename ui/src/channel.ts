@@ -17,6 +17,13 @@ interface Indication {
   repeat: boolean;
 }
 
+// A content server's broadcast, in the video.
+interface Carried {
+  broadcast: string;
+  content_type: string;
+  content: string;
+}
+
 const element = <T extends HTMLElement>(id: string): T => {
   const found = document.getElementById(id);
   if (!found) throw new Error(`no element ${id}`);
@@ -27,17 +34,27 @@ const video = element<HTMLVideoElement>("video");
 const overlay = element("overlay");
 
 // What has come and is not due yet, by the player's time.
-let coming: { due: number; said: Indication }[] = [];
+let coming: { due: number; act: () => void }[] = [];
 // The state of each rule and group that is on.
 const states = new Map<string, Indication>();
 const seen = new Set<string>();
 
 function take(data: Uint8Array, due: number): void {
   for (const text of values(data)) {
-    const said = JSON.parse(text) as Partial<Indication>;
-    if (typeof said.id === "string") coming.push({ due, said: said as Indication });
+    const said = JSON.parse(text) as Partial<Indication & Carried>;
+    if (typeof said.id === "string") coming.push({ due, act: () => act(said as Indication) });
+    else if (typeof said.content === "string") coming.push({ due, act: () => comeOn(said as Carried) });
   }
   coming.sort((a, b) => a.due - b.due);
+}
+
+// What a viewer ordered to be broadcast comes on.
+function comeOn(said: Carried): void {
+  if (said.content_type !== "application/json") return;
+  const { now } = JSON.parse(said.content) as { now?: { content: string } };
+  element("content").hidden = !now;
+  element("content").textContent = now ? `On now: ${now.content}` : "";
+  element("content").dataset.broadcast = said.broadcast;
 }
 
 function act(said: Indication): void {
@@ -54,7 +71,14 @@ function show(): void {
   const now = video.currentTime;
   const due = coming.filter((one) => one.due <= now);
   coming = coming.filter((one) => one.due > now);
-  for (const one of due) act(one.said);
+  for (const one of due) {
+    try {
+      one.act();
+    } catch (error) {
+      // What one says wrong must not silence the next.
+      console.warn(error);
+    }
+  }
   const raised = [...states.values()].filter((said) => said.state === "raised");
   const last = raised.sort((a, b) => a.at.localeCompare(b.at)).at(-1);
   overlay.hidden = last === undefined;
@@ -151,13 +175,10 @@ element("broadcast").addEventListener("submit", (event) => {
   });
 });
 
-// What is broadcast comes on, and the visit goes on from it: a head of the visit's goes to the
-// cookies, which scripts cannot touch.
+// What is broadcast comes on when the video brings it; here the visit goes on from it: a head of the
+// visit's goes to the cookies, which scripts cannot touch.
 new EventSource("/selvedge/broadcast").addEventListener("broadcast", async (event: MessageEvent<string>) => {
-  const told = JSON.parse(event.data) as { content: string; head?: string };
-  const { now } = JSON.parse(told.content) as { now?: { content: string } };
-  element("content").hidden = !now;
-  element("content").textContent = now ? `On now: ${now.content}` : "";
+  const told = JSON.parse(event.data) as { head?: string };
   if (told.head) {
     await fetch("/selvedge/broadcast", { method: "POST", headers: { "selvedge-session": told.head } });
   }

@@ -349,6 +349,9 @@ pub(crate) struct Listen {
     /// Listen on this address, joining its group if it is one's, instead of the gateway's stream.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) udp: Option<SocketAddr>,
+    /// Take broadcasts from the channel's video: `hls`, or as `watch --input` names a stream.
+    #[arg(long, value_name = "INPUT", conflicts_with_all = ["udp", "path"])]
+    pub(crate) video: Option<String>,
     /// The address of the interface by which the group is joined.
     #[arg(long, value_name = "ADDRESS", requires = "udp")]
     pub(crate) interface: Option<Ipv4Addr>,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use selvedge_encoder::{EncoderOptions, Input, Output, RunningEncoder};
+use selvedge_encoder::{Carrier, EncoderOptions, Input, Output, RunningEncoder};
 use selvedge_identity::purpose;
 use selvedge_node::{Clock as _, SystemClock};
 use selvedge_video::InsertOptions;
@@ -68,6 +68,11 @@ impl Channel {
     /// Where its files are.
     pub(crate) fn folder(&self) -> PathBuf {
         self.folder.clone()
+    }
+
+    /// Carries broadcasts in the stream.
+    pub(crate) fn carrier(&self) -> Carrier {
+        self.running.carrier()
     }
 
     /// Shows its counters among the metrics.

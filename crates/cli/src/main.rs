@@ -187,12 +187,16 @@ async fn browse(args: Browse) -> Result<()> {
 
 async fn listen(args: Listen) -> Result<()> {
     let options = ListenOptions {
-        source: match args.udp {
-            Some(address) => Source::Udp {
+        source: match (args.video, args.udp) {
+            (Some(video), _) if video == "hls" => {
+                Source::Video(stream(&args.gateway, CHANNEL, None))
+            }
+            (Some(video), _) => Source::Video(stream(&args.gateway, CHANNEL, Some(video.parse()?))),
+            (None, Some(address)) => Source::Udp {
                 address,
                 interface: args.interface,
             },
-            None => Source::Stream(args.path),
+            (None, None) => Source::Stream(args.path),
         },
         count: args.count,
         browse: BrowseOptions {
@@ -210,20 +214,24 @@ async fn listen(args: Listen) -> Result<()> {
     Ok(())
 }
 
-async fn watch(args: Watch) -> Result<()> {
-    let stream = match args.input {
-        None => Stream::Hls(format!(
-            "{}{}",
-            args.gateway.trim_end_matches('/'),
-            args.path
-        )),
+/// Where the channel's playlist is at a gateway.
+const CHANNEL: &str = "/selvedge/channel/channel.m3u8";
+
+/// The stream that is named, else the gateway's channel.
+fn stream(gateway: &str, path: &str, input: Option<Input>) -> Stream {
+    match input {
+        None => Stream::Hls(format!("{}{path}", gateway.trim_end_matches('/'))),
         Some(Input::Stdin) => Stream::Stdin,
         Some(Input::File(path)) => Stream::File(path),
         Some(Input::Udp(udp)) => Stream::Udp {
             address: udp.address,
             interface: udp.interface,
         },
-    };
+    }
+}
+
+async fn watch(args: Watch) -> Result<()> {
+    let stream = stream(&args.gateway, &args.path, args.input);
     let options = WatchOptions {
         stream,
         json: args.json,

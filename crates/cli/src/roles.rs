@@ -58,7 +58,7 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
         .await
         .context("gateway")?;
     let broadcaster = running.broadcaster();
-    let transmitting = Transmitting::start(&base, &*bus, &node, broadcaster).await?;
+    let transmitting = Transmitting::start(&base, &*bus, &node, broadcaster, None).await?;
     let mut metrics = Metrics::default();
     transmitting.show(&mut metrics);
     metrics.node(&node);

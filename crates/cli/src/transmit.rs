@@ -1,4 +1,5 @@
-//! What servers broadcast, sent on from here: to the gateway's streams, and over UDP.
+//! What servers broadcast, sent on from here: to the gateway's streams, over UDP, and in the channel's
+//! video.
 //!
 //! It follows the back-end network. How far it has come lies in a file in the data folder, so that
 //! what was broadcast while this process was away is sent when it is back.
@@ -8,10 +9,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use selvedge_bus::Bus;
+use selvedge_encoder::Carrier;
 use selvedge_gateway::Broadcaster;
 use selvedge_identity::Position;
 use selvedge_node::{Broadcasted, Broadcasts, Node};
-use selvedge_transmit::{Sender, SenderCounts};
+use selvedge_transmit::{Message, Sender, SenderCounts};
+use selvedge_video::Carried;
 use tokio::task::JoinHandle;
 
 use crate::admin::Metrics;
@@ -33,6 +36,7 @@ impl Transmitting {
         bus: &dyn Bus,
         node: &Node,
         gateway: Broadcaster,
+        channel: Option<Carrier>,
     ) -> Result<Self> {
         let options = base.config.transmitter.clone();
         let sender = if options.to.is_empty() {
@@ -48,7 +52,7 @@ impl Transmitting {
         let to = sender.clone();
         Ok(Self {
             sender,
-            following: tokio::spawn(follow(broadcasts, gateway, to, file)),
+            following: tokio::spawn(follow(broadcasts, gateway, to, channel, file)),
         })
     }
 
@@ -68,6 +72,7 @@ async fn follow(
     mut broadcasts: Broadcasts,
     gateway: Broadcaster,
     sender: Option<Arc<Sender>>,
+    channel: Option<Carrier>,
     file: PathBuf,
 ) {
     while let Some(next) = broadcasts.next().await {
@@ -75,6 +80,11 @@ async fn follow(
             Broadcasted::Message(message) => {
                 if let Some(sender) = &sender {
                     sender.send(message.encode());
+                }
+                if let Some(channel) = &channel
+                    && !channel.carry(carried(&message))
+                {
+                    tracing::warn!(broadcast = %message.position, "not carried in the channel");
                 }
                 gateway.tell(message);
             }
@@ -84,6 +94,18 @@ async fn follow(
             // What was sent will be sent again after a restart; receivers know it by its name.
             tracing::warn!(file = %file.display(), %error, "cannot keep what was broadcast");
         }
+    }
+}
+
+/// A broadcast as the channel's video carries it.
+fn carried(message: &Message) -> Carried {
+    let content = str::from_utf8(message.broadcast.content()).ok();
+    Carried {
+        broadcast: message.position.to_string(),
+        content_type: message.broadcast.content_type().to_owned(),
+        content: content.map(str::to_owned),
+        message: message.to_base64(),
+        pts: 0,
     }
 }
 

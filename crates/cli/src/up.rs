@@ -104,7 +104,9 @@ async fn start(base: &Base, args: &Up) -> Result<(Whole, Ports, String)> {
         .await
         .context("gateway")?;
     let broadcaster = gateway.broadcaster();
-    let transmitting = Transmitting::start(base, &*followed, &gateway_node, broadcaster).await?;
+    let carrier_of = channel.as_ref().map(Channel::carrier);
+    let transmitting =
+        Transmitting::start(base, &*followed, &gateway_node, broadcaster, carrier_of).await?;
     let mut nodes = backs.nodes.clone();
     nodes.push(gateway_node);
     let mut metrics = Metrics::default();

@@ -13,9 +13,11 @@ pub struct EncoderCounts {
     pub packets_out: u64,
     /// Indications that were placed.
     pub placed: u64,
+    /// Broadcasts that were placed.
+    pub carried: u64,
     /// Notifications that came again.
     pub repeated: u64,
-    /// Notifications that cannot be said in a stream.
+    /// Notifications and broadcasts that cannot be said in a stream.
     pub unfit: u64,
     /// Times that the input stayed out.
     pub input_lost: u64,
@@ -36,6 +38,7 @@ impl EncoderCounts {
             ("packets_in_total", self.packets_in),
             ("packets_out_total", self.packets_out),
             ("placed_total", self.placed),
+            ("carried_total", self.carried),
             ("repeated_total", self.repeated),
             ("unfit_total", self.unfit),
             ("input_lost_total", self.input_lost),

@@ -21,4 +21,4 @@ mod taken;
 pub use counts::EncoderCounts;
 pub use error::EncoderError;
 pub use options::{EncoderOptions, Input, Now, Output, Udp};
-pub use run::{RunningEncoder, start};
+pub use run::{Carrier, RunningEncoder, start};

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use selvedge_monitor::link::LinkListener;
-use selvedge_video::{Faults, Framer, Indication, Inserter, Refusal};
+use selvedge_video::{Carried, Faults, Framer, Indication, Inserter, Refusal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -18,6 +18,8 @@ use crate::output::Sink;
 use crate::taken::Taken;
 use crate::{EncoderError, EncoderOptions, link};
 
+/// Broadcasts that wait to be placed.
+const BROADCASTS_MAX: usize = 64;
 /// An input that stays out so long is said to be lost.
 const LOST_AFTER: Duration = Duration::from_secs(1);
 
@@ -25,6 +27,7 @@ const LOST_AFTER: Duration = Duration::from_secs(1);
 pub struct RunningEncoder {
     link: SocketAddr,
     counted: Counted,
+    carry: SyncSender<Carried>,
     stop: Arc<AtomicBool>,
     /// None once it has been told.
     ended: Option<oneshot::Receiver<Result<(), EncoderError>>>,
@@ -54,6 +57,7 @@ pub async fn start(options: EncoderOptions) -> Result<RunningEncoder, EncoderErr
         _ = inserter.remember(state);
     }
     let (to_place, waiting) = sync_channel(link::WAITING_MAX);
+    let (carry, broadcasts) = sync_channel(BROADCASTS_MAX);
     let (placed, done) = unbounded_channel();
     let stop = Arc::new(AtomicBool::new(false));
     let worker = Worker {
@@ -62,6 +66,7 @@ pub async fn start(options: EncoderOptions) -> Result<RunningEncoder, EncoderErr
         inserter,
         framer: Framer::default(),
         waiting,
+        broadcasts,
         placed,
         stop: Arc::clone(&stop),
         counted: counted.clone(),
@@ -87,6 +92,7 @@ pub async fn start(options: EncoderOptions) -> Result<RunningEncoder, EncoderErr
     Ok(RunningEncoder {
         link: address,
         counted,
+        carry,
         stop,
         ended: Some(ended),
         serving,
@@ -104,6 +110,12 @@ impl RunningEncoder {
     pub fn counter(&self) -> impl Fn() -> EncoderCounts + Clone + Send + Sync + 'static {
         let counted = self.counted.clone();
         move || counted.now()
+    }
+
+    /// Carries broadcasts in the stream.
+    #[must_use]
+    pub fn carrier(&self) -> Carrier {
+        Carrier(self.carry.clone())
     }
 
     /// Waits until its input ends; done at once when it is asked again.
@@ -130,6 +142,18 @@ impl RunningEncoder {
     }
 }
 
+/// Carries broadcasts in an encoder's stream (A10). Cloning is cheap; it outlives the encoder.
+#[derive(Clone, Debug)]
+pub struct Carrier(SyncSender<Carried>);
+
+impl Carrier {
+    /// Has it placed before the next packet; false: too many wait, or the encoder has ended.
+    #[must_use]
+    pub fn carry(&self, carried: Carried) -> bool {
+        self.0.try_send(carried).is_ok()
+    }
+}
+
 struct Worker {
     options: EncoderOptions,
     source: Source,
@@ -137,6 +161,7 @@ struct Worker {
     inserter: Inserter,
     framer: Framer,
     waiting: Receiver<Indication>,
+    broadcasts: Receiver<Carried>,
     placed: UnboundedSender<Vec<Indication>>,
     stop: Arc<AtomicBool>,
     counted: Counted,
@@ -194,6 +219,16 @@ impl Worker {
         for indication in self.waiting.try_iter() {
             // The link lets through only what fits.
             _ = self.inserter.place(indication);
+        }
+        for carried in self.broadcasts.try_iter() {
+            let unfit = self.inserter.carry(&carried).err();
+            if let Some(error) = &unfit {
+                tracing::warn!(broadcast = carried.broadcast, %error, "not carried");
+            }
+            self.counted.change(|counts| match unfit {
+                None => counts.carried += 1,
+                Some(_) => counts.unfit += 1,
+            });
         }
         let now = (self.options.now)();
         self.counted.change(|counts| {

@@ -13,10 +13,11 @@ use bytes::Bytes;
 use reqwest::{Response, Url};
 use selvedge_identity::{AddressedHead, Position, SessionId};
 use selvedge_transmit::event::{self, EventReader, Told};
-use selvedge_transmit::{AssemblerOptions, Listener};
+use selvedge_transmit::{AssemblerOptions, Listener, Message};
+use tokio::sync::mpsc;
 
 use crate::browse::{SESSION, Viewer, base};
-use crate::{BrowseError, BrowseOptions, Summary};
+use crate::{BrowseError, BrowseOptions, Summary, watch};
 
 /// The time between two tries to reach the gateway's stream.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -39,6 +40,8 @@ pub enum Source {
         /// The address of the interface by which the group is joined.
         interface: Option<Ipv4Addr>,
     },
+    /// The channel's video.
+    Video(watch::Stream),
 }
 
 /// What a listening receiver does.
@@ -59,6 +62,38 @@ pub(crate) struct Came {
     pub(crate) content_type: String,
     pub(crate) content: Bytes,
     pub(crate) head: Option<String>,
+}
+
+impl Came {
+    /// A message for everybody, as it addresses this viewer.
+    fn of(message: Message, viewer: &Viewer<'_>) -> Self {
+        let session = viewer.session().and_then(|id| id.parse().ok());
+        let head = session.and_then(|id: SessionId| message.broadcast.head_for(id));
+        Self {
+            head: head.map(AddressedHead::text),
+            content_type: message.broadcast.content_type().to_owned(),
+            content: message.broadcast.content().clone(),
+            name: message.position,
+        }
+    }
+}
+
+/// Looks for broadcasts in a video, until it ends or nobody listens any more.
+async fn look(stream: watch::Stream, sender: mpsc::Sender<Result<Message, BrowseError>>) {
+    let mut broadcasts = watch::Broadcasts::default();
+    let ended = watch::read_stream(&stream, |bytes| {
+        for message in broadcasts.find(bytes)? {
+            // Of more than fit the viewer misses the newest, as of a video that he does not watch.
+            if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send(Ok(message)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    });
+    if let Err(error) = ended.await {
+        // Nobody need listen any more.
+        _ = sender.send(Err(error)).await;
+    }
 }
 
 /// Listens, shows what is broadcast, and goes on with the session. A viewer without a session
@@ -122,6 +157,7 @@ impl Shown {
 enum Ear {
     Udp(Box<Listener>),
     Stream(Box<Stream>),
+    Video(mpsc::Receiver<Result<Message, BrowseError>>),
 }
 
 impl Ear {
@@ -135,6 +171,12 @@ impl Ear {
                 viewer.say_listening(&address.to_string())?;
                 Ok(Self::Udp(Box::new(listener)))
             }
+            Source::Video(stream) => {
+                viewer.say_listening("the video")?;
+                let (sender, receiver) = mpsc::channel(16);
+                tokio::spawn(look(stream, sender));
+                Ok(Self::Video(receiver))
+            }
             Source::Stream(path) => Ok(Self::Stream(Box::new(Stream::new(gateway, &path)?))),
         }
     }
@@ -144,15 +186,12 @@ impl Ear {
             Self::Udp(listener) => {
                 let message = listener.next().await;
                 let message = message.map_err(|source| BrowseError::Heard { source })?;
-                let session = viewer.session().and_then(|id| id.parse().ok());
-                let head = session.and_then(|id: SessionId| message.broadcast.head_for(id));
-                Ok(Came {
-                    head: head.map(AddressedHead::text),
-                    content_type: message.broadcast.content_type().to_owned(),
-                    content: message.broadcast.content().clone(),
-                    name: message.position,
-                })
+                Ok(Came::of(message, viewer))
             }
+            Self::Video(messages) => match messages.recv().await {
+                Some(message) => Ok(Came::of(message?, viewer)),
+                None => Err(BrowseError::Watch("the video: it ended".to_owned())),
+            },
             Self::Stream(stream) => stream.next(viewer).await,
         }
     }
@@ -162,6 +201,8 @@ impl Ear {
         match self {
             Self::Udp(listener) => listener.heard().missed,
             Self::Stream(stream) => stream.gaps,
+            // What a video loses, nobody counts.
+            Self::Video(_) => 0,
         }
     }
 }

@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use selvedge_transmit::Message;
 use selvedge_video::{Faults, Framer, Placed, Reader, Refusal, Seen, State, pts_distance};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -76,16 +77,11 @@ pub async fn watch(options: WatchOptions, out: &mut impl Write) -> Result<u64, B
         count: 0,
         out,
     };
-    match options.stream {
-        Stream::Stdin => watching.read(tokio::io::stdin()).await?,
-        Stream::File(path) => {
-            let file = tokio::fs::File::open(&path).await;
-            let named = |error| BrowseError::Watch(format!("{}: {error}", path.display()));
-            watching.read(file.map_err(named)?).await?;
-        }
-        Stream::Udp { address, interface } => watching.udp(address, interface).await?,
-        Stream::Hls(url) => watching.hls(&url).await?,
-    }
+    read_stream(&options.stream, |bytes| {
+        watching.bytes(bytes)?;
+        Ok(!watching.is_done())
+    })
+    .await?;
     Ok(watching.count)
 }
 
@@ -102,89 +98,139 @@ struct Watching<'a, W> {
     out: &'a mut W,
 }
 
+/// Reads a stream, until `each` says that it is enough (false) or the stream ends.
+pub(crate) async fn read_stream(
+    stream: &Stream,
+    mut each: impl FnMut(&[u8]) -> Result<bool, BrowseError>,
+) -> Result<(), BrowseError> {
+    match stream {
+        Stream::Stdin => read(tokio::io::stdin(), each).await,
+        Stream::File(path) => {
+            let file = tokio::fs::File::open(path).await;
+            let named = |error| BrowseError::Watch(format!("{}: {error}", path.display()));
+            read(file.map_err(named)?, each).await
+        }
+        Stream::Udp { address, interface } => udp(*address, *interface, each).await,
+        Stream::Hls(url) => hls(url, &mut each).await,
+    }
+}
+
+async fn read(
+    mut from: impl AsyncRead + Unpin,
+    mut each: impl FnMut(&[u8]) -> Result<bool, BrowseError>,
+) -> Result<(), BrowseError> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let length = from.read(&mut buffer).await;
+        let length = length.map_err(|error| BrowseError::Watch(error.to_string()))?;
+        if length == 0 || !each(&buffer[..length])? {
+            return Ok(());
+        }
+    }
+}
+
+async fn udp(
+    address: SocketAddr,
+    interface: Option<Ipv4Addr>,
+    mut each: impl FnMut(&[u8]) -> Result<bool, BrowseError>,
+) -> Result<(), BrowseError> {
+    let named = |error: std::io::Error| BrowseError::Watch(format!("udp://{address}: {error}"));
+    let socket = UdpSocket::bind(address).await.map_err(named)?;
+    if let SocketAddr::V4(group) = address
+        && group.ip().is_multicast()
+    {
+        let own = interface.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        socket.join_multicast_v4(*group.ip(), own).map_err(named)?;
+    }
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let length = socket.recv(&mut buffer).await.map_err(named)?;
+        if !each(&buffer[..length])? {
+            return Ok(());
+        }
+    }
+}
+
+async fn hls(
+    url: &str,
+    each: &mut impl FnMut(&[u8]) -> Result<bool, BrowseError>,
+) -> Result<(), BrowseError> {
+    let playlist: reqwest::Url = url
+        .parse()
+        .map_err(|error| BrowseError::Watch(format!("{url}: {error}")))?;
+    let client = reqwest::Client::builder()
+        .timeout(ANSWER_WITHIN)
+        .build()
+        .map_err(|error| BrowseError::Watch(error.to_string()))?;
+    let mut next = None;
+    let mut failures = 0;
+    loop {
+        let text = match get(&client, playlist.clone(), PLAYLIST_MAX).await {
+            Ok(text) => text,
+            Err(error) if failures < FAILURES_MAX => {
+                failures += 1;
+                if failures == 1 {
+                    eprintln!("selvedge: {error}; waiting for it");
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        failures = 0;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let (first, files) = segments(&text);
+        let end = first + files.len() as u64;
+        // From the newest on; after that each.
+        let from = next.unwrap_or(end.saturating_sub(1)).max(first);
+        for (number, file) in (first..).zip(files).filter(|(number, _)| *number >= from) {
+            let Ok(url) = playlist.join(file) else {
+                continue;
+            };
+            // One that has left the window meanwhile is one that was missed.
+            if let Ok(bytes) = get(&client, url, SEGMENT_MAX).await
+                && !each(&bytes)?
+            {
+                return Ok(());
+            }
+            next = Some(number + 1);
+        }
+        if text.contains("#EXT-X-ENDLIST") {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Finds the broadcasts that a stream carries.
+#[derive(Default)]
+pub(crate) struct Broadcasts {
+    framer: Framer,
+    faults: Faults,
+    reader: Reader,
+}
+
+impl Broadcasts {
+    pub(crate) fn find(&mut self, bytes: &[u8]) -> Result<Vec<Message>, BrowseError> {
+        let mut found = Vec::new();
+        let reader = &mut self.reader;
+        let framed: Result<(), Refusal> =
+            self.framer.push(bytes, &mut self.faults, |packets, _| {
+                reader.push(packets, |seen| {
+                    if let Seen::Carried(carried) = seen {
+                        found.extend(Message::from_base64(&carried.message));
+                    }
+                });
+                Ok(())
+            });
+        framed.map_err(|refusal| BrowseError::Watch(refusal.to_string()))?;
+        Ok(found)
+    }
+}
+
 impl<W: Write> Watching<'_, W> {
     fn is_done(&self) -> bool {
         self.left == Some(0)
-    }
-
-    async fn read(&mut self, mut from: impl AsyncRead + Unpin) -> Result<(), BrowseError> {
-        let mut buffer = vec![0; 64 << 10];
-        while !self.is_done() {
-            let length = from.read(&mut buffer).await;
-            match length.map_err(|error| BrowseError::Watch(error.to_string()))? {
-                0 => break,
-                length => self.bytes(&buffer[..length])?,
-            }
-        }
-        Ok(())
-    }
-
-    async fn udp(
-        &mut self,
-        address: SocketAddr,
-        interface: Option<Ipv4Addr>,
-    ) -> Result<(), BrowseError> {
-        let named = |error: std::io::Error| BrowseError::Watch(format!("udp://{address}: {error}"));
-        let socket = UdpSocket::bind(address).await.map_err(named)?;
-        if let SocketAddr::V4(group) = address
-            && group.ip().is_multicast()
-        {
-            let own = interface.unwrap_or(Ipv4Addr::UNSPECIFIED);
-            socket.join_multicast_v4(*group.ip(), own).map_err(named)?;
-        }
-        let mut buffer = vec![0; 64 << 10];
-        while !self.is_done() {
-            let length = socket.recv(&mut buffer).await.map_err(named)?;
-            self.bytes(&buffer[..length])?;
-        }
-        Ok(())
-    }
-
-    async fn hls(&mut self, url: &str) -> Result<(), BrowseError> {
-        let playlist: reqwest::Url = url
-            .parse()
-            .map_err(|error| BrowseError::Watch(format!("{url}: {error}")))?;
-        let client = reqwest::Client::builder()
-            .timeout(ANSWER_WITHIN)
-            .build()
-            .map_err(|error| BrowseError::Watch(error.to_string()))?;
-        let mut next = None;
-        let mut failures = 0;
-        while !self.is_done() {
-            let text = match get(&client, playlist.clone(), PLAYLIST_MAX).await {
-                Ok(text) => text,
-                Err(error) if failures < FAILURES_MAX => {
-                    failures += 1;
-                    if failures == 1 {
-                        eprintln!("selvedge: {error}; waiting for it");
-                    }
-                    tokio::time::sleep(LOOK_EVERY).await;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            failures = 0;
-            let text = String::from_utf8_lossy(&text).into_owned();
-            let (first, files) = segments(&text);
-            let end = first + files.len() as u64;
-            // From the newest on; after that each.
-            let from = next.unwrap_or(end.saturating_sub(1)).max(first);
-            for (number, file) in (first..).zip(files).filter(|(number, _)| *number >= from) {
-                let Ok(url) = playlist.join(file) else {
-                    continue;
-                };
-                // One that has left the window meanwhile is one that was missed.
-                if let Ok(bytes) = get(&client, url, SEGMENT_MAX).await {
-                    self.bytes(&bytes)?;
-                }
-                next = Some(number + 1);
-            }
-            if text.contains("#EXT-X-ENDLIST") {
-                break;
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        Ok(())
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), BrowseError> {

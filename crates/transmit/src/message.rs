@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use selvedge_identity::{Epoch, Position, ServerName};
 
@@ -37,6 +39,18 @@ impl Message {
         out.extend_from_slice(&sequence.to_be_bytes());
         self.broadcast.encode(&mut out);
         out.into()
+    }
+
+    /// Its bytes in base64, for where text is carried.
+    #[must_use]
+    pub fn to_base64(&self) -> String {
+        STANDARD.encode(self.encode())
+    }
+
+    /// Reads what [`Message::to_base64`] wrote.
+    #[must_use]
+    pub fn from_base64(text: &str) -> Option<Self> {
+        Self::decode(&STANDARD.decode(text).ok()?.into())
     }
 
     /// Reads bytes that are a message and nothing more.

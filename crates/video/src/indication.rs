@@ -10,6 +10,8 @@ use crate::scte35;
 
 /// Bytes of the longest rule or group.
 const NAME_MAX: usize = 200;
+/// Bytes of the longest broadcast that is carried, as JSON: at 5 Mb/s it takes 30 ms.
+const CARRIED_MAX: usize = 16 << 10;
 /// Rules and groups whose state is repeated; of more, the one that changed longest ago makes room.
 const STATES_MAX: usize = 1000;
 /// States that one heartbeat repeats; of more, it goes on where the one before ended.
@@ -59,12 +61,33 @@ pub struct Placed {
     pub pts: u64,
 }
 
+/// A content server's broadcast, carried in the stream (A10).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Carried {
+    /// The broadcast's name, the same however often it is seen.
+    pub broadcast: String,
+    /// What the content is.
+    pub content_type: String,
+    /// The content, where it is text: for players.
+    #[serde(default)]
+    pub content: Option<String>,
+    /// The whole message in base64, with the heads of those whom it addresses: for terminals that
+    /// hold a session.
+    pub message: String,
+    /// Its time stamp in 90 kHz. Stands beside the value, not in it.
+    #[serde(skip)]
+    pub pts: u64,
+}
+
 /// Why an indication is not placed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum IndicationError {
     /// A name is too long for a packet's fields.
     #[error("the {0} of an indication has {1} bytes; at most {NAME_MAX} fit into the stream")]
     TooLong(&'static str, usize),
+    /// A broadcast is too long.
+    #[error("a broadcast of {0} bytes; the stream carries at most {CARRIED_MAX}")]
+    Broadcast(usize),
     /// JSON has no such number.
     #[error("the value of an indication is not a finite number")]
     Value,
@@ -91,6 +114,21 @@ impl Indication {
         } else {
             Err(IndicationError::Value)
         }
+    }
+}
+
+impl Carried {
+    /// As it is placed.
+    ///
+    /// # Errors
+    /// When it is too long.
+    pub(crate) fn json(&self) -> Result<String, IndicationError> {
+        // Texts alone: they are JSON.
+        let json = serde_json::to_string(self).unwrap_or_else(|_| NOTHING.to_owned());
+        if json.len() > CARRIED_MAX {
+            return Err(IndicationError::Broadcast(json.len()));
+        }
+        Ok(json)
     }
 }
 

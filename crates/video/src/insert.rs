@@ -16,7 +16,7 @@ use selvedge_entry::Timestamp;
 
 use crate::clock::{Clock, PTS_WRAP, Rate, Reference, TICKS_PER_SECOND, pcr_after, pcr_distance};
 use crate::fault::{Faults, Refusal};
-use crate::indication::{Board, Indication, IndicationError, NOTHING, Placed};
+use crate::indication::{Board, Carried, Indication, IndicationError, NOTHING, Placed};
 use crate::packet::{self, Bytes, NULL, NULL_PID, PACKET, PAT_PID, PIDS};
 use crate::program::{OurPids, Program};
 use crate::scte35::{self, Cue};
@@ -62,6 +62,13 @@ enum Kind {
     Special,
 }
 
+/// What waits to be placed.
+enum Waiting {
+    Indication(Indication),
+    /// A broadcast, as JSON.
+    Carried(String),
+}
+
 /// Places indications in a stream.
 pub struct Inserter {
     options: InsertOptions,
@@ -80,7 +87,7 @@ pub struct Inserter {
     nulls: u64,
     late: u64,
     board: Board,
-    waiting: VecDeque<Indication>,
+    waiting: VecDeque<Waiting>,
     maps: VecDeque<Bytes>,
     queue: VecDeque<Bytes>,
     last_beat: Option<u64>,
@@ -125,12 +132,25 @@ impl Inserter {
     /// When it does not fit into the stream.
     pub fn place(&mut self, indication: Indication) -> Result<(), IndicationError> {
         indication.check()?;
+        self.wait(Waiting::Indication(indication));
+        Ok(())
+    }
+
+    /// Has a broadcast placed likewise, as timed ID3 alone.
+    ///
+    /// # Errors
+    /// When it is too long.
+    pub fn carry(&mut self, carried: &Carried) -> Result<(), IndicationError> {
+        self.wait(Waiting::Carried(carried.json()?));
+        Ok(())
+    }
+
+    fn wait(&mut self, what: Waiting) {
         if self.waiting.len() == WAITING_MAX {
             self.waiting.pop_front();
             self.faults.dropped += 1;
         }
-        self.waiting.push_back(indication);
-        Ok(())
+        self.waiting.push_back(what);
     }
 
     /// Has a state repeated that was placed before this stream began.
@@ -461,12 +481,19 @@ impl Inserter {
     /// Makes packets of what waits.
     fn fill(&mut self, now: Timestamp) {
         while self.announced && self.queue.len() < QUEUE_MAX {
-            let Some(indication) = self.waiting.pop_front() else {
+            let Some(waiting) = self.waiting.pop_front() else {
                 return;
             };
             let Some(pts) = self.stamp() else {
-                self.waiting.push_front(indication);
+                self.waiting.push_front(waiting);
                 return;
+            };
+            let indication = match waiting {
+                Waiting::Indication(indication) => indication,
+                Waiting::Carried(json) => {
+                    self.tag(pts, &[json]);
+                    continue;
+                }
             };
             let cue = Cue::new(
                 &indication.id,

@@ -6,7 +6,9 @@
 //!
 //! Pure: no socket, file or clock here.
 //!
-//! Requirements: B8, E4.
+//! A content server's broadcast is carried likewise, as timed ID3 ([`Carried`]).
+//!
+//! Requirements: A10, B8, E4.
 
 mod clock;
 mod fault;
@@ -33,7 +35,7 @@ pub use clock::{
 pub use fault::{Faults, Refusal};
 #[doc(hidden)]
 pub use fuzz::fuzz_stream;
-pub use indication::{Indication, IndicationError, Placed, State};
+pub use indication::{Carried, Indication, IndicationError, Placed, State};
 pub use insert::{InsertOptions, Inserter};
 pub use pace::{Due, Pace};
 pub use program::OurPids;

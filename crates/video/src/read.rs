@@ -3,7 +3,7 @@
 use crate::clock::{Clock, Rate};
 use crate::fault::Faults;
 use crate::id3;
-use crate::indication::Placed;
+use crate::indication::{Carried, Placed};
 use crate::packet::{self, Bytes, PACKET, PAT_PID};
 use crate::pes::{self, PesPackets};
 use crate::program::{METADATA, METADATA_DESCRIPTOR, Program, SPLICES};
@@ -18,6 +18,8 @@ const STREAMS_MAX: usize = 8;
 pub enum Seen {
     /// An indication as timed ID3.
     Id3(Placed),
+    /// A broadcast.
+    Carried(Carried),
     /// A tag that says no indication: a heartbeat, or somebody else's.
     Tag {
         /// Its time stamp.
@@ -129,12 +131,16 @@ fn tag(pes: &[u8], each: &mut impl FnMut(Seen)) {
     let values = pes::data(pes).map(id3::read).unwrap_or_default();
     let mut said = false;
     for value in values {
-        let Ok(mut placed) = serde_json::from_str::<Placed>(value) else {
+        if let Ok(mut placed) = serde_json::from_str::<Placed>(value) {
+            placed.pts = pts.unwrap_or_default();
+            each(Seen::Id3(placed));
+        } else if let Ok(mut carried) = serde_json::from_str::<Carried>(value) {
+            carried.pts = pts.unwrap_or_default();
+            each(Seen::Carried(carried));
+        } else {
             continue;
-        };
-        placed.pts = pts.unwrap_or_default();
+        }
         said = true;
-        each(Seen::Id3(placed));
     }
     if !said {
         each(Seen::Tag { pts });

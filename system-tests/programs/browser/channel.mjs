@@ -34,6 +34,11 @@ try {
   seen.overlay = await viewer.locator("#overlay").textContent();
   seen.id = await viewer.getAttribute("#overlay", "data-id");
   seen.indications = await viewer.locator("#indications li").allTextContents();
+  await viewer.fill("#wanted", "the goal again");
+  await viewer.click("#broadcast button");
+  await viewer.waitForSelector("#content", { state: "visible", ...limit });
+  seen.content = await viewer.locator("#content").textContent();
+  seen.broadcast = await viewer.getAttribute("#content", "data-broadcast");
   await viewer.screenshot({ path: picture });
   // Who comes now was not there at the crossing.
   const late = await (await browser.newContext()).newPage();

@@ -1,9 +1,10 @@
 //! From a viewer's vote to a mark inside the live video, and what receivers make of it (B5, B7, B8).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use selvedge_system_tests::{Server, Up, python, root, run, selvedge};
@@ -125,6 +126,7 @@ fn others(file: &Path, bytes: &[u8], id: &str) {
             tags.extend(pts);
         }
         Seen::Cue(cue) => cues.push(cue),
+        Seen::Carried(_) => {}
     });
     let script = root().join("system-tests/scripts/video.py");
     let read = run(python().arg(script).arg(file));
@@ -207,10 +209,113 @@ async fn a_browser_shows_what_the_video_says_and_who_comes_late_sees_it_soon() {
             .as_str()
             .is_some_and(|said| said.starts_with("votes: red raised"))
     );
+    // What was ordered to be broadcast comes on in the video (A6).
+    assert_eq!(seen["content"], "On now: the goal again");
+    assert!(
+        seen["broadcast"]
+            .as_str()
+            .is_some_and(|name| name.starts_with("content-"))
+    );
     let late = |what: &str| seen["late"][what].as_f64().expect("a time");
     // In its own time, by the heartbeats of its first segment: not a matter of this machine's speed.
     let after = late("overlay") - late("playing");
     assert!(after <= 1000.0, "{after} ms after the first picture");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terminals_take_an_answer_from_the_video_and_go_on_with_their_visits() {
+    let media = media("channel.ts");
+    // One server takes all votes, so that its broadcast addresses every terminal.
+    let up = Up::start(&[
+        "--servers",
+        "1",
+        "--channel",
+        media.to_str().expect("a path"),
+    ]);
+    let gateway = up.gateway();
+    let folder = up.data();
+    let listening: Vec<_> = (0..5)
+        .map(|number| {
+            let state = folder.join(format!("viewer-{number}.json"));
+            let mut command = selvedge(&["receiver", "listen", "--video", "hls", "--json"]);
+            command.args(["--count", "1", "--walk", "vote:red,channel"]);
+            command
+                .args(["--gateway", &gateway])
+                .arg("--state")
+                .arg(state);
+            let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+            let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+            _ = take_until(lines.by_ref().map_while(Result::ok), "listening");
+            (child, lines)
+        })
+        .collect();
+    let client = reqwest::Client::new();
+    let order = client.post(format!("{gateway}/broadcast"));
+    let answer = order
+        .json(&json!({"content": "the goal again"}))
+        .send()
+        .await;
+    assert!(answer.expect("an answer").status().is_success());
+    let mut sessions = BTreeSet::new();
+    for (mut child, lines) in listening {
+        let lines = lines.map_while(Result::ok);
+        let said: Vec<Value> = lines
+            .map(|line| serde_json::from_str(&line).expect("JSON"))
+            .collect();
+        assert!(child.wait().expect("it ends").success(), "{said:?}");
+        let told = said
+            .iter()
+            .find(|line| line["event"] == "broadcast")
+            .expect("a broadcast");
+        assert_eq!(told["addressed"], true, "{told}");
+        assert!(
+            told["content"]
+                .as_str()
+                .is_some_and(|content| content.contains("the goal again"))
+        );
+        let end = said
+            .iter()
+            .find(|line| line["event"] == "end")
+            .expect("an end");
+        // A round before it, and one after.
+        assert_eq!(
+            (end["sent"].as_u64(), end["answered"].as_u64()),
+            (Some(4), Some(4)),
+            "{end}"
+        );
+        // What was done after it follows it, in the visit's own order.
+        let session = end["session"].as_str().expect("a visit").to_owned();
+        let query = up.query();
+        let path = format!("/api/v1/sessions/{session}");
+        let visit = query.until(&path, |visit| {
+            visit["entries"]
+                .as_array()
+                .is_some_and(|entries| entries.len() >= 4)
+        });
+        let visit = visit.await;
+        let name = told["broadcast"].as_str().expect("a name");
+        let entries = visit["entries"].as_array().expect("a list");
+        let follows = |entry: &&Value| entry["after"].to_string().contains(name);
+        assert!(
+            entries.iter().any(|entry| follows(&entry)),
+            "{name}: {visit}"
+        );
+        sessions.insert(session);
+    }
+    assert_eq!(sessions.len(), 5);
+}
+
+/// Lines up to the first that holds `text`.
+fn take_until(lines: impl Iterator<Item = String>, text: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for line in lines {
+        let found = line.contains(text);
+        all.push(line);
+        if found {
+            return all;
+        }
+    }
+    panic!("it never said {text:?}: {all:?}");
 }
 
 /// An encoder of its own that sends to `to`; `link` is where monitors connect.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use selvedge_entry::Timestamp;
 use selvedge_video::packet::{self, PACKET};
 use selvedge_video::{
-    Faults, InsertOptions, Inserter, Rate, Reader, Refusal, Seen, State, pts_distance,
+    Carried, Faults, InsertOptions, Inserter, Rate, Reader, Refusal, Seen, State, pts_distance,
 };
 
 fn inserter() -> Inserter {
@@ -83,7 +83,7 @@ fn a_state_is_repeated_every_450_ms_with_its_first_id() {
                 placed.pts
             }
             Seen::Tag { pts } => pts.expect("a time"),
-            Seen::Cue(_) => continue,
+            Seen::Cue(_) | Seen::Carried(_) => continue,
         };
         let gap = last.map_or(0, |last| pts_distance(last, pts));
         // TR 101 290 wants a time stamp every 0.7 s.
@@ -285,6 +285,37 @@ fn a_damaged_map_is_counted_and_ours_goes_on() {
     );
     check(&input, &output, &inserter, Some(&made));
     assert_eq!(firsts(&output).len(), 1);
+}
+
+#[test]
+fn a_broadcast_is_carried_whole_and_one_that_is_too_long_is_refused() {
+    let carried = |length: usize| Carried {
+        broadcast: "content-1/1-0/7".to_owned(),
+        content_type: "application/json".to_owned(),
+        content: Some("{}".to_owned()),
+        message: "A".repeat(length),
+        pts: 0,
+    };
+    let made = Made::default();
+    let input = made.bytes();
+    let mut inserter = inserter();
+    let mut output = through(&mut inserter, &input[..6000 * PACKET], &[], 7).expect("taken");
+    assert!(inserter.carry(&carried(17_000)).is_err());
+    assert_eq!(inserter.carry(&carried(8000)), Ok(()));
+    let rest = &input[6000 * PACKET..];
+    let pushed = inserter.push(rest, Timestamp(0), &mut output);
+    assert_eq!(pushed, Ok(()));
+    check(&input, &output, &inserter, Some(&made));
+    let all = seen(&output).into_iter().filter_map(|seen| match seen {
+        Seen::Carried(carried) => Some(carried),
+        _ => None,
+    });
+    let all: Vec<Carried> = all.collect();
+    let expected = Carried {
+        pts: all[0].pts,
+        ..carried(8000)
+    };
+    assert_eq!(all, [expected]);
 }
 
 #[test]
