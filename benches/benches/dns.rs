@@ -136,7 +136,7 @@ fn nsd(folder: &Path, zone: &Path) -> Subject {
         "server:\n  ip-address: 127.0.0.1@{port}\n  server-count: 1\n  username: \"\"\n  chroot: \"\"\n  \
          zonesdir: \"{dir}\"\n  database: \"\"\n  pidfile: \"{dir}/nsd.pid\"\n  \
          xfrdfile: \"{dir}/xfrd\"\n  zonelistfile: \"{dir}/list\"\n  xfrdir: \"{dir}\"\n  \
-         rrl-ratelimit: 0\n  verbosity: 1\n\
+         rrl-ratelimit: 0\n  minimal-responses: yes\n  verbosity: 1\n\
          remote-control:\n  control-enable: no\n\
          zone:\n  name: bench.example\n  zonefile: \"{zone}\"\n",
         dir = folder.display(),

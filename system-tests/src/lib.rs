@@ -7,11 +7,13 @@
 mod program;
 mod python;
 mod query;
+mod resolver;
 mod server;
 
 pub use program::{binary, example, run, selvedge};
 pub use python::{python, root};
 pub use query::Query;
+pub use resolver::{Resolver, ResolverKind, Upstream};
 pub use server::{Server, Up};
 
 /// Whether a cookie of this name holds a session's token (`docs/formats/cookies.md`).
