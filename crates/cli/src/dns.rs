@@ -130,6 +130,7 @@ impl Naming {
         self.saving.abort();
         self.watching.abort();
         let authority = self.server.authority().clone();
+        authority.set_races(None);
         self.server.stop().await;
         save(&authority, &self.file);
     }

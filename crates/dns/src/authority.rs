@@ -72,7 +72,7 @@ pub struct Authority {
     pub(crate) race_secret: [u8; 16],
     standings: OnceLock<Box<Standings>>,
     /// The master of the races; without one nothing races.
-    pub(crate) races: OnceLock<Arc<dyn Races>>,
+    races: RwLock<Option<Arc<dyn Races>>>,
     books: Mutex<Books>,
     pub(crate) turn: AtomicUsize,
     counts: Mutex<Counts>,
@@ -126,7 +126,7 @@ impl Authority {
             secrets,
             race_secret,
             standings: OnceLock::new(),
-            races: OnceLock::new(),
+            races: RwLock::default(),
             books: Mutex::new(Books {
                 winners: Winners::new(seed ^ 1),
                 sources: Sources::new(seed ^ 2),
@@ -150,9 +150,15 @@ impl Authority {
         told.map_or(Standing::Up(0.0), |standings| standings(site))
     }
 
-    /// Has its races run by that master from now on; a second one changes nothing.
-    pub fn set_races(&self, races: Arc<dyn Races>) {
-        let _ = self.races.set(races);
+    /// Has its races run by that master from now on; with none, nothing races. Master and name
+    /// server know each other, so whoever ends them takes this tie away first.
+    pub fn set_races(&self, races: Option<Arc<dyn Races>>) {
+        *self.races.write().unwrap_or_else(PoisonError::into_inner) = races;
+    }
+
+    pub(crate) fn races(&self) -> Option<Arc<dyn Races>> {
+        let races = self.races.read().unwrap_or_else(PoisonError::into_inner);
+        races.clone()
     }
 
     /// The zones as they are now.

@@ -157,7 +157,7 @@ impl Responder {
         key: &WinnerKey,
         books: &mut Books,
     ) -> bool {
-        let Some(races) = self.authority.races.get() else {
+        let Some(races) = self.authority.races() else {
             return false;
         };
         let (address, now_ms) = (asked.from.ip(), asked.now.steady_ms);
@@ -236,7 +236,7 @@ impl Responder {
             .won(open.key, site, asked.now.unix_s, open.ttl);
         drop(books);
         self.counts.add(Count::Learned);
-        if let Some(races) = authority.races.get() {
+        if let Some(races) = authority.races() {
             races.won(open.race, site, Evidence::Dns);
         }
     }

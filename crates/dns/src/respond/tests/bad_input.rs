@@ -114,7 +114,7 @@ fn a_source_that_has_proven_nothing_gets_one_answer_at_most_and_races_nobody() {
         }
     }
     let authority = Arc::new(authority(zones(), AuthorityOptions::default()));
-    authority.set_races(Arc::new(Never));
+    authority.set_races(Some(Arc::new(Never)));
     let mut responder = Responder::new(authority);
     let cookie = [9; 24];
     let queries = [

@@ -63,7 +63,7 @@ impl Racing {
 
     fn new(options: AuthorityOptions) -> Self {
         let (asker, master) = (Asker::new(zones(), options), Arc::<Master>::default());
-        asker.responder.authority.set_races(master.clone());
+        asker.responder.authority.set_races(Some(master.clone()));
         Self { asker, master }
     }
 
