@@ -337,7 +337,7 @@ impl Racing {
         let master = master.start(options)?;
         let authority = named.map(|naming| Arc::clone(naming.authority()));
         if let Some(authority) = &authority {
-            authority.set_races(Arc::new(master.clone()));
+            authority.set_races(Some(Arc::new(master.clone())));
         }
         Ok(Some(Self {
             master,
@@ -462,7 +462,7 @@ pub(crate) async fn replica(args: RaceReplica) -> Result<()> {
     let mut signals = signal::Signals::listen();
     ports.write(args.ports_file.as_deref())?;
     crate::print::text(&format!(
-        "race-replica {} listens on {}/udp\n",
+        "race-replica {} serves on {}/udp\n",
         args.name,
         running.address()
     ))?;

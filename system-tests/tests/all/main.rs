@@ -24,6 +24,7 @@ mod plan;
 mod processes;
 mod propagator;
 mod python;
+mod raced_resolvers;
 mod real_traces;
 mod refusals;
 mod resolvers;

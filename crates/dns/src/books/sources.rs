@@ -108,12 +108,19 @@ impl Sources {
 /// Places of [`Recent`].
 const PLACES: usize = 1 << 14;
 
-/// Who asked what a moment ago. A place is taken over by the next that falls into it: then a
-/// question that comes again is taken for a new one.
+/// Who asked what a moment ago, and how often. A place is taken over by the next that falls into
+/// it: then a question that comes again is taken for a new one.
 #[derive(Debug)]
 pub struct Recent {
     seed: Quick,
-    places: Vec<(u64, u64)>,
+    places: Vec<Asked>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    key: u64,
+    first_ms: u64,
+    times: u32,
 }
 
 impl Recent {
@@ -122,29 +129,41 @@ impl Recent {
     pub fn new(seed: u64) -> Self {
         Self {
             seed: Quick(seed),
-            places: vec![(0, 0); PLACES],
+            places: vec![Asked::default(); PLACES],
         }
     }
 
-    /// Whether the question was marked less than `within_ms` ago; `name` is a key.
+    /// How often the question was marked since a time that began less than `within_ms` ago; `name`
+    /// is a key.
     #[must_use]
-    pub fn is_again(
+    pub fn times(
         &self,
         address: IpAddr,
         name: &[u8],
         kind: u16,
         now_ms: u64,
         within_ms: u64,
-    ) -> bool {
+    ) -> u32 {
         let key = self.key(address, name, kind);
-        let (there, then) = self.places[key as usize % PLACES];
-        there == key && now_ms.saturating_sub(then) < within_ms
+        let there = self.places[key as usize % PLACES];
+        let now = there.key == key && now_ms.saturating_sub(there.first_ms) < within_ms;
+        if now { there.times } else { 0 }
     }
 
-    /// Marks the question as asked now.
-    pub fn mark(&mut self, address: IpAddr, name: &[u8], kind: u16, now_ms: u64) {
+    /// Marks the question as asked once more; a time begins now, if it was never marked or longer
+    /// ago than `within_ms`.
+    pub fn mark(&mut self, address: IpAddr, name: &[u8], kind: u16, now_ms: u64, within_ms: u64) {
+        let times = self.times(address, name, kind, now_ms, within_ms);
         let key = self.key(address, name, kind);
-        self.places[key as usize % PLACES] = (key, now_ms);
+        let place = &mut self.places[key as usize % PLACES];
+        if times == 0 {
+            *place = Asked {
+                key,
+                first_ms: now_ms,
+                times: 0,
+            };
+        }
+        place.times += 1;
     }
 
     fn key(&self, address: IpAddr, name: &[u8], kind: u16) -> u64 {
@@ -193,15 +212,21 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_comes_again_soon_is_known() {
+    fn questions_that_come_again_soon_are_counted() {
         let mut recent = Recent::new(3);
         let address = IpAddr::from([192, 0, 2, 1]);
-        assert!(!recent.is_again(address, b"name", 1, 0, 100));
-        recent.mark(address, b"name", 1, 50);
-        assert!(recent.is_again(address, b"name", 1, 149, 100));
-        assert!(!recent.is_again(address, b"name", 1, 150, 100));
-        assert!(!recent.is_again(address, b"name", 28, 60, 100));
-        assert!(!recent.is_again(address, b"other", 1, 60, 100));
-        assert!(!recent.is_again(IpAddr::from([192, 0, 2, 2]), b"name", 1, 60, 100));
+        let times =
+            |recent: &Recent, name: &[u8], kind, now| recent.times(address, name, kind, now, 100);
+        assert_eq!(times(&recent, b"name", 1, 0), 0);
+        recent.mark(address, b"name", 1, 50, 100);
+        recent.mark(address, b"name", 1, 149, 100);
+        assert_eq!(times(&recent, b"name", 1, 149), 2);
+        assert_eq!(times(&recent, b"name", 1, 150), 0);
+        assert_eq!(times(&recent, b"name", 28, 60), 0);
+        assert_eq!(times(&recent, b"other", 1, 60), 0);
+        recent.mark(address, b"name", 1, 150, 100);
+        assert_eq!(times(&recent, b"name", 1, 160), 1);
+        let other = IpAddr::from([192, 0, 2, 2]);
+        assert_eq!(recent.times(other, b"name", 1, 160, 100), 0);
     }
 }

@@ -19,6 +19,12 @@ use crate::query::kind;
 use crate::token::{self, RaceMark};
 use crate::zone::Zones;
 
+/// How often a question that comes again is raced again. A resolver waits for a race as long as for
+/// any other answer of this server, which may be too short, and it is deaf to answers to what it
+/// asked before: the next time it waits longer. A plain answer would come before the race's, and
+/// name anybody.
+const RACED_AGAIN_MAX: u32 = 4;
+
 /// How long after a race began its winner is learned.
 const LEARNED_WITHIN_MS: u64 = 10_000;
 
@@ -93,13 +99,10 @@ impl Responder {
         }
         let incumbent = books.winners.incumbent(&key).and_then(site_of);
         let options = &authority.options;
-        let again = books.recent.is_again(
-            address,
-            asked.key,
-            key.kind,
-            now.steady_ms,
-            options.again_ms,
-        );
+        let (now_ms, within_ms) = (now.steady_ms, options.again_ms);
+        let recent = &books.recent;
+        let raced = recent.times(address, asked.key, key.kind, now_ms, within_ms);
+        let again = raced > RACED_AGAIN_MAX;
         let proven = asked.cookie_proves
             || any_contains(&options.proven, address)
             || books.sources.is_proven(address, now.steady_ms);
@@ -148,7 +151,7 @@ impl Responder {
         self.addresses(asked, choices, place, ttl, out)
     }
 
-    /// Begins a race; whether one runs. Who asks again before it is over gets a plain answer.
+    /// Begins a race; whether one runs.
     fn start(
         &self,
         asked: &Asked<'_>,
@@ -172,7 +175,9 @@ impl Responder {
             incumbent: books.winners.incumbent(key).map(str::to_owned),
         });
         let Ok(race) = started else { return false };
-        books.recent.mark(address, asked.key, key.kind, now_ms);
+        let within_ms = self.authority.options.again_ms;
+        let recent = &mut books.recent;
+        recent.mark(address, asked.key, key.kind, now_ms, within_ms);
         let ttl = choices.ttl;
         books.open.begin(race, key.clone(), ttl, now_ms);
         true
