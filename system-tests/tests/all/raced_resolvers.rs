@@ -1,9 +1,9 @@
 //! Debian's resolvers, unmodified, on four sites of a wide-area network, each led to the nearest of
 //! five servers by the race (C1, C6, C7, E5). Needs root.
 //!
-//! The lab holds packets for as long as their paths are; it adds what this machine is late by. So a
-//! gap that must always be told apart is asked for with room (10 ms); the acceptance of 1 ms and
-//! 0.3 ms is asked for on a quiet machine, by name.
+//! The lab holds packets for as long as their paths are, and adds what this machine is late by. So
+//! what is always asked for has room (a gap of 15 ms); gaps of 1 ms and 0.3 ms are asked for by name,
+//! as in `chrt --rr 10 TEST --ignored raced_resolvers::resolvers_are_led`.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -333,6 +333,24 @@ fn resolvers_of_four_sites_are_each_led_to_the_nearest_of_five() {
     if !possible() {
         return;
     }
+    // A machine that is busy with other tests would be measured, and not the race: the lab and all
+    // its hosts go before them, in a process of their own.
+    let this = std::env::current_exe().expect("this test");
+    let mut command = Command::new("chrt");
+    command.args(["--rr", "10"]).arg(this);
+    command.args([
+        "--exact",
+        "raced_resolvers::in_a_roomy_network",
+        "--ignored",
+        "--nocapture",
+    ]);
+    let said = run(&mut command);
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "run by the test before it, ahead of whatever else the machine does"]
+fn in_a_roomy_network() {
     let wan = Wan::start(&ROOMY);
     let right = wan.race(ROOMY.gap, 5);
     let all: BTreeMap<String, usize> = right.keys().map(|k| (k.clone(), 5 * CLIENTS)).collect();
