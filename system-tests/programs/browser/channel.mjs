@@ -11,13 +11,14 @@ const browser = await chromium.launch({
   args: ["--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"],
 });
 const seen = { errors: [] };
-const limit = { timeout: 90_000 };
+// A busy machine takes its time; what is asserted is no matter of its speed.
+const limit = { timeout: 300_000 };
 
 async function open() {
   // A context of its own is a viewer of its own: other cookies, another visit.
   const page = await (await browser.newContext({ viewport: { width: 800, height: 900 } })).newPage();
   page.on("pageerror", (error) => seen.errors.push(String(error)));
-  await page.goto(`${gateway}/channel`);
+  await page.goto(`${gateway}/channel`, limit);
   await page.waitForFunction(() => document.querySelector("video").currentTime > 0.2, null, limit);
   return page;
 }
@@ -47,13 +48,14 @@ try {
     const look = () => {
       const video = document.querySelector("video");
       const overlay = document.querySelector("#overlay");
-      if (video?.currentTime > 0 && !video.paused) window.times.playing ??= performance.now();
-      if (overlay && !overlay.hidden) window.times.overlay ??= performance.now();
+      // In the video's own time: how fast this machine is does not matter.
+      if (video?.currentTime > 0 && !video.paused) window.times.playing ??= video.currentTime;
+      if (overlay && !overlay.hidden) window.times.overlay ??= video.currentTime;
       requestAnimationFrame(look);
     };
     requestAnimationFrame(look);
   });
-  await late.goto(`${gateway}/channel`);
+  await late.goto(`${gateway}/channel`, limit);
   await late.waitForFunction(() => window.times.playing && window.times.overlay, null, limit);
   seen.late = await late.evaluate(() => window.times);
 } finally {
