@@ -69,8 +69,18 @@ pub fn possible() -> Result<(), LabError> {
     if !std::path::Path::new("/dev/net/tun").exists() {
         return missing("it needs /dev/net/tun");
     }
-    if std::process::Command::new("ip").arg("-V").output().is_err() {
-        return missing("it needs the `ip` program (iproute2)");
+    for (program, package) in [
+        ("ip", "iproute2"),
+        ("setpriv", "util-linux"),
+        ("unshare", "util-linux"),
+    ] {
+        if std::process::Command::new(program)
+            .arg("--version")
+            .output()
+            .is_err()
+        {
+            return missing(&format!("it needs the program `{program}` ({package})"));
+        }
     }
     Ok(())
 }

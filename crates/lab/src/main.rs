@@ -34,7 +34,7 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut last = None;
     let mut children = Vec::new();
     for run in &plan.runs {
-        let mut command = Command::new(&run.command[0]);
+        let mut command = with_the_lab(&run.command[0]);
         command.args(&run.command[1..]);
         let child = lab.host(&run.host).spawn(command);
         let child = child.map_err(|error| format!("{:?} on {}: {error}", run.command, run.host))?;
@@ -58,6 +58,24 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
         late.packets, late.p50, late.p99
     );
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// A program that ends with the lab, and all that it started with it, however the lab ends: in
+/// namespaces of process ids of their own, whose first process is killed when its parent dies.
+fn with_the_lab(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--pdeathsig",
+        "KILL",
+        "--",
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child=KILL",
+        "--",
+    ]);
+    command.arg(program);
+    command
 }
 
 /// Until all have ended.

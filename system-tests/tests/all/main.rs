@@ -24,6 +24,7 @@ mod plan;
 mod processes;
 mod propagator;
 mod python;
+mod race;
 mod raced_resolvers;
 mod real_traces;
 mod refusals;

@@ -7,6 +7,14 @@ use selvedge_receiver::{DnsVerdict, RaceResult};
 use super::{BAD, CARE, DIM, GOOD, NAME, Table, nanoseconds, styled};
 use crate::race::Summary;
 
+/// A site's name.
+fn who(site: &str) -> String {
+    match site {
+        "" => "the master (all were silent)".to_owned(),
+        site => site.to_owned(),
+    }
+}
+
 /// Renders races: a row an answer, the winner first.
 pub(crate) fn render(results: &[RaceResult], summary: &Summary) -> String {
     let mut table = Table::new(&[
@@ -40,7 +48,7 @@ pub(crate) fn render(results: &[RaceResult], summary: &Summary) -> String {
                         String::new()
                     },
                 ),
-                (if won { GOOD } else { NAME }, answer.site.clone()),
+                (if won { GOOD } else { NAME }, who(&answer.site)),
                 (DIM, answer.url.clone()),
                 (
                     DIM,
@@ -58,7 +66,11 @@ pub(crate) fn render(results: &[RaceResult], summary: &Summary) -> String {
     let mut out = table.render();
     let _ = write!(out, "\n{} races:", summary.races);
     for (site, wins) in &summary.wins {
-        let _ = write!(out, " {} {wins}", styled(NAME, &super::printable(site)));
+        let _ = write!(
+            out,
+            " {} {wins}",
+            styled(NAME, &super::printable(&who(site)))
+        );
     }
     out.push('\n');
     for result in results {
