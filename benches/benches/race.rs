@@ -13,8 +13,8 @@ use selvedge_race::client::{ClientOptions, race};
 use selvedge_race::wire::Silence;
 use selvedge_race::{
     Answers, Asked, Call, Delay, HostClock, Kind, Master, MasterOptions, Outlets, Pacer,
-    RaceStatus, Races as _, Replica, ReplicaAddress, ReplicaOptions, RunningMaster, RunningReplica, SPIN,
-    Serving,
+    RaceStatus, Races as _, Replica, ReplicaAddress, ReplicaOptions, RunningMaster, RunningReplica,
+    SPIN, Serving,
 };
 
 const SITES: usize = 5;
