@@ -64,8 +64,8 @@ fn packet_path(bytes: &[u8], folder: &Path) {
     std::fs::write(&whole, bytes).expect("written");
     let tenth = bytes.len() / 10 / PACKET * PACKET;
     std::fs::write(&part, &bytes[..tenth]).expect("written");
-    let peers: [(&str, fn(&Path) -> Command); 2] =
-        [("ffmpeg -c copy", ffmpeg), ("tsfilter", tsfilter)];
+    type Peer = (&'static str, fn(&Path) -> Command);
+    let peers: [Peer; 2] = [("ffmpeg -c copy", ffmpeg), ("tsfilter", tsfilter)];
     for (name, command) in peers {
         let time = |file: &Path| processor_time(RUNS, || ran(command(file)));
         let seconds = time(&whole) - time(&part);
