@@ -57,16 +57,18 @@ fn main() {
             }
         }
     }
-    let median = |subject: &Subject, of: fn(&(f64, f64)) -> f64| {
+    type Rate = fn(&(f64, f64)) -> f64;
+    let median = |subject: &Subject, of: Rate| {
         let mut values: Vec<f64> = subject.rounds.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
     };
     let [ours, nsd] = &subjects;
-    for (what, of) in [
-        ("static DNS answers/s, one core", (|r| r.0) as fn(&_) -> _),
+    let rates: [(&str, Rate); 2] = [
+        ("static DNS answers/s, one core", |r| r.0),
         ("static DNS answers for a second of CPU time", |r| r.1),
-    ] {
+    ];
+    for (what, of) in rates {
         let (ours, nsd) = (median(ours, of), median(nsd, of));
         println!(
             "| {what} | {:.0}k | NSD {:.0}k | {:.2} |",
