@@ -3,7 +3,7 @@
 //!
 //! One thread reads, places and sends, so that between a notification and its packet lies nothing
 //! but the packets that are being sent. A notification is acknowledged once its packets are with
-//! the operating system and its id is on the disk ([`taken`](mod@taken)): after a kill it comes
+//! the operating system and its id is on the disk (`taken`): after a kill it comes
 //! again, under the same id.
 //!
 //! Requirements: B7, B8, E4.
