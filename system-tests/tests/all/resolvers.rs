@@ -61,6 +61,7 @@ policy = \"race\"
 name = \"*.raced.shop.net\"
 policy = \"race\"
 [dns.limit]
+per_s = 1000
 unlimited = []
 ";
 
