@@ -136,6 +136,19 @@ impl Host {
     }
 
     /// A counter of the name server.
+    /// Waits until the clocks of all sites are known: before that they do not race.
+    fn until_all_race(&self) {
+        loop {
+            let mut curl = self.hosts.on(0, "curl");
+            let told = run(curl.args(["-s", "http://127.0.0.1:8090/api/v1/races"]));
+            let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+            let replicas = told["replicas"].as_array().expect("replicas");
+            if replicas.len() == 3 && replicas.iter().all(|replica| replica["racing"] == true) {
+                return;
+            }
+        }
+    }
+
     fn count(&self, name: &str) -> u64 {
         let mut curl = self.hosts.on(0, "curl");
         let metrics = run(curl.args(["-s", "http://127.0.0.1:8090/metrics"]));
@@ -187,6 +200,7 @@ fn unmodified_resolvers_race_and_name_the_winner() {
         return;
     }
     let host = Host::start();
+    host.until_all_race();
     for kind in ResolverKind::ALL {
         let resolver = host.resolver(kind);
         let (raced, tcp) = (host.count("raced"), host.count("messages_tcp"));
