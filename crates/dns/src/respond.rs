@@ -226,18 +226,10 @@ impl Responder {
             }
             Found::Everything => {
                 self.counts.add(Count::Answered);
-                let answer = &asked.answer;
-                let proves = asked.cookie_proves;
-                self.limited(
-                    asked.from,
-                    asked.via,
-                    asked.now,
-                    u64::from(kind::ANY),
-                    proves,
-                    answer,
-                    out,
-                    |out| answer.everything(out),
-                )
+                self.send(asked, u64::from(kind::ANY), out, |out| {
+                    asked.answer.everything(out);
+                    true
+                })
             }
             Found::Steered(policed) => self.steered(asked, &zones, policed, out),
             Found::BelowRace(policed) => self.below_race(asked, &zones, policed, out),
@@ -245,31 +237,34 @@ impl Responder {
     }
 
     fn error(&mut self, asked: &Asked<'_>, rcode: u16, out: &mut Vec<u8>) -> Reply {
-        let answer = &asked.answer;
-        self.limited(
-            asked.from,
-            asked.via,
-            asked.now,
-            u64::from(rcode),
-            asked.cookie_proves,
-            answer,
-            out,
-            |out| answer.error(rcode, out),
-        )
+        self.send(asked, u64::from(rcode), out, |out| {
+            asked.answer.error(rcode, out);
+            true
+        })
     }
 
     fn body(&mut self, asked: &Asked<'_>, body: &Body, identity: u64, out: &mut Vec<u8>) -> Reply {
+        self.send(asked, identity, out, |out| asked.answer.body(body, out))
+    }
+
+    /// As [`Self::limited`], of a question that is understood; `write` says whether all of it fitted.
+    fn send(
+        &mut self,
+        asked: &Asked<'_>,
+        identity: u64,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> Reply {
         let mut truncated = false;
-        let answer = &asked.answer;
         let reply = self.limited(
             asked.from,
             asked.via,
             asked.now,
             identity,
             asked.cookie_proves,
-            answer,
+            &asked.answer,
             out,
-            |out| truncated = !answer.body(body, out),
+            |out| truncated = !write(out),
         );
         if truncated {
             self.counts.add(Count::Truncated);

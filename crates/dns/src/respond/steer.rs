@@ -255,23 +255,10 @@ impl Responder {
         out: &mut Vec<u8>,
     ) -> Reply {
         let body = &choices.choices[place].body;
-        let mut truncated = false;
-        let answer = &asked.answer;
         let identity = std::ptr::from_ref(choices) as u64;
-        let reply = self.limited(
-            asked.from,
-            asked.via,
-            asked.now,
-            identity,
-            asked.cookie_proves,
-            answer,
-            out,
-            |out| truncated = !answer.addresses(body, ttl, out),
-        );
-        if truncated {
-            self.counts.add(Count::Truncated);
-        }
-        reply
+        self.send(asked, identity, out, |out| {
+            asked.answer.addresses(body, ttl, out)
+        })
     }
 
     /// Tells the asker to come over TCP.
