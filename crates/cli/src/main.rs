@@ -31,6 +31,7 @@ mod transmit;
 mod up;
 
 use std::io::{ErrorKind, IsTerminal as _};
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -64,7 +65,9 @@ fn run(command: Command) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(dispatch(command))
+    // Of a known type, the runtime would compile it three times over, with all that it awaits.
+    let done: Pin<Box<dyn Future<Output = Result<()>>>> = Box::pin(dispatch(command));
+    runtime.block_on(done)
 }
 
 async fn dispatch(command: Command) -> Result<()> {
