@@ -1,4 +1,5 @@
-//! Static answers of the name server on one core beside NSD's (Debian), with dnsperf, in one run.
+//! Static answers of the name server on one core beside NSD's (Debian), and raced answers, with
+//! dnsperf, in one run.
 //!
 //! Both serve the same zone of 10,000 names, without a limit on equal answers, with one thread that
 //! is pinned to a core; dnsperf is pinned to another one. The questions are the same for both: of
@@ -6,6 +7,9 @@
 //! not have, one below a wildcard. Subjects take turns; medians of their rounds are shown. Answers a
 //! second show what a client gets; answers for a second of the server's CPU time (user and system,
 //! /proc/PID/stat) do not depend on how busy the machine is.
+
+#[path = "dns/races.rs"]
+mod races;
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
@@ -77,6 +81,7 @@ fn main() {
             ours / nsd
         );
     }
+    races::races(folder.path());
 }
 
 fn zone_text() -> String {
@@ -175,36 +180,48 @@ fn pinned(core: u32) -> Command {
 
 fn one(subject: &Subject, questions: &Path) -> (f64, f64) {
     let before = cpu(subject.child.id());
-    let out = pinned(1)
-        .args([
-            "dnsperf",
-            "-s",
-            "127.0.0.1",
-            "-p",
-            &subject.port.to_string(),
-        ])
-        .args(["-T", "1", "-c", "4", "-q", "200"])
-        .args(["-l", &ROUND_S.to_string(), "-d"])
-        .arg(questions)
-        .output()
-        .expect("dnsperf (Debian) is installed");
+    let told = told(&mut dnsperf(subject.port, questions, ROUND_S, 200));
     let used = cpu(subject.child.id()) - before;
-    let text = String::from_utf8_lossy(&out.stdout);
-    let value = |what: &str| -> f64 {
-        let line = text.lines().find(|line| line.contains(what));
-        let word = line.and_then(|line| line.split(':').nth(1)?.split_whitespace().next());
-        word.and_then(|word| word.parse().ok())
-            .unwrap_or_else(|| panic!("{what} is not in {text}"))
-    };
-    let completed = value("Queries completed");
-    let lost = value("Queries lost");
+    let completed = told.value("Queries completed");
+    let lost = told.value("Queries lost");
     assert!(lost < completed / 1000.0, "{lost} of {completed} lost");
+    let rate = told.value("Queries per second");
+    (rate, completed / used.as_secs_f64())
+}
+
+/// dnsperf for some seconds, on the other core, with so many questions under way.
+fn dnsperf(port: u16, questions: &Path, seconds: u32, under_way: u32) -> Command {
+    let mut command = pinned(1);
+    command
+        .args(["dnsperf", "-s", "127.0.0.1", "-T", "1", "-c", "4"])
+        .args(["-p", &port.to_string(), "-l", &seconds.to_string()])
+        .args(["-q", &under_way.to_string(), "-d"])
+        .arg(questions);
+    command
+}
+
+/// What dnsperf says at its end.
+struct Told(String);
+
+/// Runs it; no answer may be an error.
+fn told(dnsperf: &mut Command) -> Told {
+    let out = dnsperf.output().expect("dnsperf (Debian) is installed");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let wrong = text.lines().any(|line| {
         let codes = line.contains("Response codes");
         codes && (line.contains("SERVFAIL") || line.contains("REFUSED"))
     });
     assert!(!wrong, "{text}");
-    (value("Queries per second"), completed / used.as_secs_f64())
+    Told(text)
+}
+
+impl Told {
+    fn value(&self, what: &str) -> f64 {
+        let line = self.0.lines().find(|line| line.contains(what));
+        let word = line.and_then(|line| line.split(':').nth(1)?.split_whitespace().next());
+        word.and_then(|word| word.parse().ok())
+            .unwrap_or_else(|| panic!("{what} is not in {}", self.0))
+    }
 }
 
 /// CPU time of a process and of all below it.

@@ -4,7 +4,7 @@
 //! One `selvedge up` (gateway, three content servers, repository, monitor, durable as by default)
 //! is voted on by viewers of this process, who begin a new visit every 32 requests. First as fast
 //! as they may: that is what the rig can do, this load included. Then at a fixed rate, half of
-//! that. Every hundredth vote is the first for its choice and so crosses a threshold; its
+//! that, and where that is less than is asked for, at the rate that is. Every hundredth vote is the first for its choice and so crosses a threshold; its
 //! notification comes by webhook and over the threshold link, both into this process. What is
 //! shown is the time from the end of the vote's answer to the notification, signed: a notification
 //! may come first.
@@ -47,6 +47,8 @@ use tokio::task::JoinSet;
 const VIEWERS: u64 = 64;
 /// How long the viewers vote as fast as they may, after a quarter of it for warming up.
 const SPRINT: Duration = Duration::from_secs(8);
+/// Requests a second that are asked for at least (B7).
+const ASKED_RATE: f64 = 5_000.0;
 /// How long at the fixed rate.
 const STEADY: Duration = Duration::from_secs(30);
 /// Every so many votes one crosses a threshold.
@@ -69,9 +71,20 @@ async fn main() {
         "greatest rate: {greatest:.0} requests/s; CPU a request: {:.0} µs of the program, {:.0} µs of load and receivers",
         sprint.program_us, sprint.own_us
     );
-    told.forget();
-    let rate = greatest / 2.0;
-    let steady = votes(&up, &told, Some(rate), STEADY).await;
+    let mut rates = vec![(greatest / 2.0, "half of the rig's greatest rate")];
+    if greatest / 2.0 < ASKED_RATE {
+        // A machine that cannot do twice the rate that is asked for is asked for it all the same.
+        rates.push((ASKED_RATE, "more than half of the rig's greatest rate"));
+    }
+    for (rate, which) in rates {
+        told.forget();
+        at_rate(&up, &told, rate, which).await;
+    }
+}
+
+/// Votes at a rate, and shows how late what they cross is told.
+async fn at_rate(up: &Up, told: &Arc<Told>, rate: f64, which: &str) {
+    let steady = votes(up, told, Some(rate), STEADY).await;
     println!(
         "at {:.0} requests/s: answers p50 {:.2} ms, p99 {:.2} ms (from when each was due); {} crossings",
         steady.rate(),
@@ -88,7 +101,7 @@ async fn main() {
             "{name}: p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms; {first} before the answer, {missed} missed"
         );
         println!(
-            "| answer to notification by {name} at {:.0} requests/s, half of the rig's greatest rate: p50; p99; p99.9 | {p50:.1} ms; {p99:.1} ms; {p999:.1} ms | asked for: p99 of 20 ms | {:.2} |",
+            "| answer to notification by {name} at {:.0} requests/s, {which}: p50; p99; p99.9 | {p50:.1} ms; {p99:.1} ms; {p999:.1} ms | asked for: p99 of 20 ms | {:.2} |",
             steady.rate(),
             p99 / 20.0
         );
