@@ -182,7 +182,7 @@ fn pacing(bytes: &[u8], folder: &Path) {
         "| datagrams of 20 Mb/s off their time, p99, beside multicat, ms | {:.2} | {:.2} | {:.1} |",
         ours * 1e3,
         theirs * 1e3,
-        theirs / ours
+        ours / theirs
     );
 }
 

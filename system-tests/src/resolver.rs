@@ -2,8 +2,10 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use crate::run;
 
 /// Which resolver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,7 @@ pub struct Resolver {
     pub kind: ResolverKind,
     /// Where it answers, and what it asks from.
     pub address: Ipv4Addr,
+    folder: PathBuf,
     child: Child,
 }
 
@@ -86,8 +89,9 @@ impl Resolver {
                          directory: \"{dir}\"\n pidfile: \"\"\n use-syslog: no\n verbosity: 1\n \
                          root-hints: \"{hints}\"\n do-not-query-localhost: no\n \
                          access-control: 0.0.0.0/0 allow\n module-config: \"iterator\"\n \
-                         use-caps-for-id: yes\n num-threads: 1\nremote-control:\n \
-                         control-enable: no\n"
+                         use-caps-for-id: yes\n num-threads: 1\n extended-statistics: yes\n\
+                         remote-control:\n control-enable: yes\n control-use-cert: no\n \
+                         control-interface: \"{dir}/control\"\n"
                     ),
                 );
                 let mut command = on("unbound");
@@ -172,8 +176,25 @@ impl Resolver {
         Self {
             kind,
             address,
+            folder: folder.to_owned(),
             child,
         }
+    }
+
+    /// How many answers came that it had not asked for or no longer waited for, by its own account;
+    /// only unbound gives one.
+    #[must_use]
+    pub fn unwanted_replies(&self) -> Option<u64> {
+        if self.kind != ResolverKind::Unbound {
+            return None;
+        }
+        let config = self.folder.join("unbound.conf");
+        let mut control = Command::new("unbound-control");
+        let told = run(control.arg("-c").arg(config).arg("stats_noreset"));
+        let value = told
+            .lines()
+            .find_map(|line| line.strip_prefix("unwanted.replies="));
+        Some(value.and_then(|value| value.parse().ok()).expect("a count"))
     }
 }
 

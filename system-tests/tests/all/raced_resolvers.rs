@@ -244,6 +244,12 @@ impl Wan {
             .expect("a counter")
     }
 
+    /// Answers that a resolver did not want, as far as resolvers count them.
+    fn unwanted_replies(&self) -> u64 {
+        let resolvers = self.resolvers.iter();
+        resolvers.filter_map(|(_, r)| r.unwanted_replies()).sum()
+    }
+
     /// Asks every resolver for `races` names, all clients at once; how often each resolver led to
     /// the nearest site.
     fn race(&self, gap: f64, races: usize) -> BTreeMap<String, usize> {
@@ -359,6 +365,8 @@ fn in_a_roomy_network() {
     let resolvers = (CLIENTS * ResolverKind::ALL.len()) as u64;
     assert!(wan.count("messages_tcp") <= resolvers);
     assert_eq!(wan.count("malformed"), 0);
+    // The answers that lost come to a port that nobody listens at any more.
+    assert_eq!(wan.unwanted_replies(), 0);
 }
 
 /// The acceptance: 200 races of each resolver, gaps of 1 ms (all right) and 0.3 ms (99 of 100),
@@ -398,6 +406,9 @@ fn resolvers_are_led_right_in_200_races_at_gaps_of_1_ms_and_less() {
             println!("  {name}: {}", wan.count(name));
         }
         faults.extend(right.into_iter().filter(|(_, count)| *count < least));
+        assert_eq!(wan.unwanted_replies(), 0);
+        let resolvers = (CLIENTS * ResolverKind::ALL.len()) as u64;
+        assert!(wan.count("messages_tcp") <= resolvers);
     }
     assert!(faults.is_empty(), "{faults:?}");
 }
