@@ -1,7 +1,8 @@
 //! The response race by the program itself: on loopback as `up` runs it, and over the lab's ways
 //! with a process for each part (C1-C7).
 
-use std::net::Ipv4Addr;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
 
 use selvedge_lab::{Lab, Plan, possible};
 use selvedge_system_tests::{Server, Up, run, selvedge};
@@ -79,100 +80,153 @@ const SITES: [(&str, f64, f64, &str); 3] = [
     ("south", 10.0, 25.0, "+1h,10ppm"),
 ];
 
-#[test]
-fn a_process_for_each_part_over_wide_area_ways_finds_the_nearest() {
-    if let Err(error) = possible() {
-        eprintln!("skipped: {error}");
-        return;
+/// The master, the client, and a process for each site, on hosts of their own.
+struct Wide {
+    lab: Lab,
+    folder: tempfile::TempDir,
+    // What each site serves over HTTP.
+    _content: Vec<Content>,
+}
+
+/// Python's own server of a site's files.
+struct Content(Child);
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut plan = Plan::default()
-        .host("gateway", [10, 6, 0, 1])
-        .host("client", [10, 6, 2, 1]);
-    plan = plan.path("gateway", "client", 10.0);
-    let mut config =
-        "[race]\nlisten = \"10.6.0.1:7700\"\ndelay = \"longest+40ms\"\nnoise_us_max = 1000000\n"
-            .to_owned();
-    // Late by a busy machine is not silent here.
-    config += "[race.replica]\ntolerance_us = 20000\n";
-    for (number, (name, to_site, to_client, _)) in (1..).zip(SITES) {
-        let address = Ipv4Addr::new(10, 6, 1, number);
-        plan = plan.host(name, address.octets());
-        plan = plan
-            .path("gateway", name, to_site)
-            .path(name, "client", to_client);
-        config += &format!("[[race.site]]\nname = \"{name}\"\naddress = \"{address}:7701\"\n");
+}
+
+impl Wide {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut plan = Plan::default()
+            .host("gateway", [10, 6, 0, 1])
+            .host("client", [10, 6, 2, 1]);
+        plan = plan.path("gateway", "client", 10.0);
+        for (number, (name, to_site, to_client, _)) in (1..).zip(SITES) {
+            plan = plan
+                .host(name, [10, 6, 1, number])
+                .path("gateway", name, to_site)
+                .path(name, "client", to_client);
+        }
+        let lab = Lab::start(&plan).expect("the lab starts");
+        let serve = |(name, ..): (&str, f64, f64, &str)| {
+            let files = folder.path().join(name);
+            std::fs::create_dir(&files).expect("made");
+            std::fs::write(files.join("hello"), format!("hello from {name}")).expect("written");
+            let mut command = Command::new("python3");
+            command
+                .args(["-u", "-m", "http.server", "9000", "--directory"])
+                .arg(files)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null());
+            let mut child = lab.host(name).spawn(command).expect("python3 is installed");
+            let mut said = String::new();
+            let out = child.stdout.take().expect("piped");
+            BufReader::new(out).read_line(&mut said).expect("it serves");
+            Content(child)
+        };
+        let content = SITES.into_iter().map(serve).collect();
+        Self {
+            lab,
+            folder,
+            _content: content,
+        }
     }
-    let lab = Lab::start(&plan).expect("the lab starts");
-    let file = folder.path().join("selvedge.toml");
-    std::fs::write(&file, config).expect("written");
-    let file = file.to_str().expect("text").to_owned();
-    let data = folder.path().to_str().expect("text").to_owned();
-    let start = |host: &str, args: &[&str]| {
-        let mut command = selvedge(args);
-        command.args(["--config", &file, "--data", &data]);
-        let folder = folder.path().to_owned();
-        lab.host(host)
-            .inside(move || Server::start(command, &folder))
-    };
-    let mut running = vec![start(
-        "gateway",
-        &[
-            "gateway",
-            "--listen",
-            "10.6.0.1:8080",
-            "--bus-listen",
-            "10.6.0.1:7600",
-            "--admin-listen",
-            "10.6.0.1:8090",
-            "--upstream",
-            "http://10.6.1.1:9000",
-        ],
-    )];
-    for (name, _, _, clock) in SITES {
-        let address = lab.address(name);
-        running.push(start(
-            name,
-            &[
-                "race-replica",
-                "--name",
-                name,
-                "--listen",
-                &format!("{address}:7701"),
-                "--service",
-                "10.6.0.1:7700",
-                "--url",
-                &format!("http://{address}:9000"),
-                "--test-clock",
-                clock,
-            ],
-        ));
+
+    /// Runs master and sites; `settings` are lines of the section `[race]`.
+    fn run(&self, settings: &str) -> Vec<Server> {
+        let mut config =
+            format!("[race]\nlisten = \"10.6.0.1:7700\"\nnoise_us_max = 1000000\n{settings}\n");
+        // Late by a busy machine is not silent here.
+        config += "[race.replica]\ntolerance_us = 20000\n";
+        for (name, ..) in SITES {
+            let address = self.lab.address(name);
+            config += &format!("[[race.site]]\nname = \"{name}\"\naddress = \"{address}:7701\"\n");
+        }
+        let file = self.folder.path().join("selvedge.toml");
+        std::fs::write(&file, config).expect("written");
+        let start = |host: &str, args: &[&str]| {
+            let mut command = selvedge(args);
+            command.arg("--config").arg(&file);
+            command.arg("--data").arg(self.folder.path());
+            let folder = self.folder.path().to_owned();
+            self.lab
+                .host(host)
+                .inside(move || Server::start(command, &folder))
+        };
+        let mut gateway = vec!["gateway", "--upstream", "http://10.6.1.1:9000"];
+        gateway.extend(["--listen", "10.6.0.1:8080", "--bus-listen", "10.6.0.1:7600"]);
+        gateway.extend(["--admin-listen", "10.6.0.1:8090"]);
+        let mut running = vec![start("gateway", &gateway)];
+        for (name, _, _, clock) in SITES {
+            let address = self.lab.address(name);
+            let (listen, url) = (format!("{address}:7701"), format!("http://{address}:9000"));
+            let mut replica = vec!["race-replica", "--name", name, "--listen", &listen];
+            replica.extend(["--url", &url, "--service", "10.6.0.1:7700"]);
+            replica.extend(["--test-clock", clock]);
+            running.push(start(name, &replica));
+        }
+        let racing = |replica: &&Value| replica["racing"] == true;
+        loop {
+            let told = json(&self.admin("/api/v1/races"));
+            let replicas = told["replicas"].as_array().expect("replicas");
+            if replicas.iter().filter(racing).count() == SITES.len() {
+                break;
+            }
+        }
+        running
     }
-    let race = |rounds: &str| {
-        let mut command = selvedge(&[
-            "receiver",
-            "race",
-            "--json",
-            "--gateway",
-            "http://10.6.0.1:8080",
-            "--time-limit",
-            "1s",
-        ]);
-        command.args(["--rounds", rounds]);
-        lab.host("client")
-            .inside(move || command.output().expect("it runs"))
-    };
-    // Until all three race.
-    while !std::str::from_utf8(&race("1").stdout)
-        .is_ok_and(|text| SITES.iter().all(|site| text.contains(site.0)))
-    {}
-    // On a busy machine the lab delivers a packet late now and then: most races count.
-    let raced = json(&String::from_utf8_lossy(&race("9").stdout));
+
+    /// What the client tells of so many races.
+    fn raced(&self, rounds: u32, args: &[&str]) -> String {
+        let mut command = selvedge(&["receiver", "race", "--json", "--time-limit", "1s"]);
+        command.args(["--gateway", "http://10.6.0.1:8080"]);
+        command.args(["--rounds", &rounds.to_string()]).args(args);
+        let output = self
+            .lab
+            .host("client")
+            .inside(move || command.output().expect("it runs"));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// What the master's admin port answers.
+    fn admin(&self, path: &str) -> String {
+        let url = format!("http://10.6.0.1:8090{path}");
+        self.lab
+            .host("gateway")
+            .inside(move || run(Command::new("curl").args(["-s", &url])))
+    }
+}
+
+/// On a busy machine the lab delivers a packet late now and then: most of nine races count.
+fn most(raced: &Value, site: &str) {
     let wins = &raced["summary"]["wins"];
     assert!(
-        wins["east"].as_u64().is_some_and(|wins| wins >= 5),
+        wins[site].as_u64().is_some_and(|wins| wins >= 5),
         "{raced:#}"
     );
+}
+
+fn in_a_lab() -> bool {
+    let possible = possible();
+    if let Err(error) = &possible {
+        eprintln!("skipped: {error}");
+    }
+    possible.is_ok()
+}
+
+#[test]
+fn a_process_for_each_part_over_wide_area_ways_finds_the_nearest() {
+    if !in_a_lab() {
+        return;
+    }
+    let wide = Wide::start();
+    let _running = wide.run("delay = \"longest+40ms\"");
+    let raced = json(&wide.raced(9, &[]));
+    most(&raced, "east");
     let known = |race: &Value| {
         sites(race)
             .iter()
@@ -182,6 +236,49 @@ fn a_process_for_each_part_over_wide_area_ways_finds_the_nearest() {
         raced["races"].as_array().expect("races").iter().all(known),
         "{raced:#}"
     );
+}
+
+/// Stamps, delays and events, one after the other in one network (C2, C3, C4).
+#[test]
+fn each_stamp_delay_and_event_races_as_it_says() {
+    if !in_a_lab() {
+        return;
+    }
+    let wide = Wide::start();
+    // Whose answer comes first, and whether delays are warned of.
+    let settings = [
+        (
+            "stamp = \"leaving\"\ndelay = \"longest+40ms\"",
+            "east",
+            false,
+        ),
+        ("stamp = \"receipt\"\ndelay = \"150ms\"", "east", false),
+        // Less than the longest way, 40 ms to the nearest: nearer sites lose, and the master says so.
+        ("delay = \"at-most 15ms\"", "south", true),
+        // A signal's way from the master counts: 10 + 25 ms are the least.
+        ("event = \"signal\"\ndelay = \"60ms\"", "south", false),
+    ];
+    for (setting, winner, short) in settings {
+        let _running = wide.run(setting);
+        most(&json(&wide.raced(9, &[])), winner);
+        let metrics = wide.admin("/metrics");
+        let warned = !metrics.contains("\nselvedge_race_short_delays_total 0\n");
+        assert_eq!(warned, short, "{setting}: {metrics}");
+        let event = &json(&wide.admin("/api/v1/races?limit=1"))["races"][0]["event"];
+        let signal = setting.contains("signal");
+        assert_eq!(event, if signal { "signal" } else { "time" });
+    }
+    // The answer that is raced is each site's content itself.
+    let _running = wide.run("delay = \"longest+40ms\"");
+    let raced = json(&wide.raced(9, &["--content", "--path", "/hello"]));
+    most(&raced, "east");
+    for race in raced["races"].as_array().expect("races") {
+        for answer in race["answers"].as_array().expect("answers") {
+            let site = answer["site"].as_str().expect("a site");
+            let hello = format!("hello from {site}");
+            assert_eq!(answer["content"]["text"], hello, "{answer:#}");
+        }
+    }
 }
 
 #[test]
