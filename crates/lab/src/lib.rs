@@ -25,6 +25,7 @@ pub use star::{Lateness, Shape};
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -153,6 +154,13 @@ impl Lab {
     #[must_use]
     pub fn lateness(&self) -> Lateness {
         self.star.lateness()
+    }
+
+    /// By how much the latest packet was late of those delivered since then; nothing, if all came on
+    /// time.
+    #[must_use]
+    pub fn late_since(&self, since: Instant) -> Duration {
+        self.star.late_since(since)
     }
 }
 

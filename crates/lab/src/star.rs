@@ -1,7 +1,7 @@
 //! The paths: packets held until they are due at the other end.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -69,10 +69,15 @@ struct State {
     number: u64,
     /// The last so many, in nanoseconds.
     late: Vec<u64>,
+    /// When packets were delivered that were late by more than [`LATE`], and by how much.
+    disturbed: VecDeque<(Instant, Duration)>,
 }
 
 /// How many latenesses are kept.
 const LATE_KEPT: usize = 100_000;
+
+/// By less than this a packet is on time, even where a race is told by tenths of a millisecond.
+const LATE: Duration = Duration::from_micros(50);
 
 pub(crate) struct Star {
     devices: Vec<SyncDevice>,
@@ -154,6 +159,13 @@ impl Star {
         }
     }
 
+    pub(crate) fn late_since(&self, since: Instant) -> Duration {
+        let state = self.lock();
+        let late = state.disturbed.iter().rev();
+        let late = late.take_while(|(at, _)| *at >= since);
+        late.map(|(_, by)| *by).max().unwrap_or(Duration::ZERO)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -227,16 +239,27 @@ impl Star {
             let Some(Reverse((_, to, packet))) = state.heap.pop() else {
                 continue;
             };
-            if state.late.len() == LATE_KEPT {
-                state.late.clear();
-            }
-            state
-                .late
-                .push(u64::try_from((now - due).as_nanos()).unwrap_or(u64::MAX));
+            state.delivered(now, now - due);
             drop(state);
             // A host whose queue is full loses packets, as hosts do.
             let _ = self.devices[to].send(&packet);
             state = self.lock();
+        }
+    }
+}
+
+impl State {
+    fn delivered(&mut self, now: Instant, late: Duration) {
+        if self.late.len() == LATE_KEPT {
+            self.late.clear();
+        }
+        self.late
+            .push(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
+        if late > LATE {
+            if self.disturbed.len() == LATE_KEPT {
+                self.disturbed.pop_front();
+            }
+            self.disturbed.push_back((now, late));
         }
     }
 }

@@ -8,7 +8,6 @@
 mod changes;
 mod wan;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -57,9 +56,9 @@ fn resolvers_of_four_sites_are_each_led_to_the_nearest_of_five() {
 #[ignore = "run by the test before it, ahead of whatever else the machine does"]
 fn in_a_roomy_network() {
     let wan = Wan::start(&ROOMY);
-    let right = wan.race(ROOMY.gap, 5);
-    let all: BTreeMap<String, usize> = right.keys().map(|k| (k.clone(), 5 * CLIENTS)).collect();
-    assert_eq!(right, all, "{:?}", wan.lab.lateness());
+    for (kind, led) in wan.race(ROOMY.gap, 5) {
+        assert_eq!(led.right, led.races, "{kind}: {:?}", wan.lab.lateness());
+    }
     // One each to prove its address; none of BIND, which has its cookie by then.
     let resolvers = (CLIENTS * ResolverKind::ALL.len()) as u64;
     assert!(wan.count("messages_tcp") <= resolvers);
@@ -77,11 +76,11 @@ fn resolvers_are_led_right_in_200_races_at_gaps_of_1_ms_and_less() {
         return;
     }
     let mut faults = Vec::new();
-    for (gap, clocks, least) in [
-        (1.0, TRUE_CLOCKS, 200),
-        (1.0, OFF_CLOCKS, 200),
-        (0.3, TRUE_CLOCKS, 198),
-        (0.3, OFF_CLOCKS, 198),
+    for (gap, clocks, wrong_of_100) in [
+        (1.0, TRUE_CLOCKS, 0),
+        (1.0, OFF_CLOCKS, 0),
+        (0.3, TRUE_CLOCKS, 1),
+        (0.3, OFF_CLOCKS, 1),
     ] {
         // Knot waits for four round trips to a name server, then it comes over TCP: no more than
         // that may pass.
@@ -93,8 +92,16 @@ fn resolvers_are_led_right_in_200_races_at_gaps_of_1_ms_and_less() {
             clocks,
             ttl_s: 30,
         });
-        let right = wan.race(gap, 50);
-        println!("gap {gap} ms, clocks {clocks:?}: right of 200: {right:?}");
+        println!("gap {gap} ms, clocks {clocks:?}");
+        for (kind, led) in wan.race(gap, 50) {
+            println!("  {kind}: {led:?}");
+            let undisturbed = led.races - led.disturbed;
+            let wrong = undisturbed - led.right_undisturbed;
+            // A machine that disturbs half of them tells nothing.
+            if wrong * 100 > undisturbed * wrong_of_100 || undisturbed * 2 < led.races {
+                faults.push((gap, clocks, kind, led));
+            }
+        }
         println!("  {:?}", wan.lab.lateness());
         for name in [
             "raced",
@@ -105,7 +112,6 @@ fn resolvers_are_led_right_in_200_races_at_gaps_of_1_ms_and_less() {
         ] {
             println!("  {name}: {}", wan.count(name));
         }
-        faults.extend(right.into_iter().filter(|(_, count)| *count < least));
         assert_eq!(wan.unwanted_replies(), 0);
         let resolvers = (CLIENTS * ResolverKind::ALL.len()) as u64;
         assert!(wan.count("messages_tcp") <= resolvers);

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use selvedge_dns::build::{Decoded, QueryBuilder};
 use selvedge_dns::kind;
@@ -260,41 +260,72 @@ impl Wan {
     }
 
     /// Asks every resolver for `races` names, all clients at once; how often each resolver led to
-    /// the nearest site.
-    pub(super) fn race(&self, gap: f64, races: usize) -> BTreeMap<String, usize> {
+    /// the nearest site. A race during which the lab was late by half of the gap or more was not
+    /// run in the network that is planned, whoever won.
+    pub(super) fn race(&self, gap: f64, races: usize) -> BTreeMap<String, Led> {
         let (lab, resolvers) = (&self.lab, &self.resolvers);
-        let distances = distances(gap);
-        let mut right: BTreeMap<String, usize> = BTreeMap::new();
+        let mut led: BTreeMap<String, Led> = BTreeMap::new();
         std::thread::scope(|scope| {
-            let of_client = |client: usize| {
-                let nearest = nearest(&distances[client]);
-                let expected = led_to(nearest);
-                let resolvers = resolvers.iter().filter(|(at, _)| *at == client);
-                let mut right = Vec::new();
-                for (_, resolver) in resolvers {
-                    let kind = resolver.kind;
-                    // The first proves its address, and is not raced.
-                    let first = ask(lab, client, resolver, &format!("{kind:?}{client}first"));
-                    assert!(first.is_some(), "{kind:?} at client {client} has no answer");
-                    let led = (0..races).filter(|race| {
-                        let name = format!("{kind:?}{client}n{race}");
-                        ask(lab, client, resolver, &name).as_deref() == Some(&*expected)
-                    });
-                    right.push((format!("{kind:?}"), led.count()));
-                }
-                right
-            };
             let asking: Vec<_> = (0..CLIENTS)
-                .map(|client| scope.spawn(move || of_client(client)))
+                .map(|client| scope.spawn(move || race_of(lab, resolvers, client, gap, races)))
                 .collect();
             for asked in asking {
-                for (kind, count) in asked.join().expect("no panic") {
-                    *right.entry(kind).or_default() += count;
+                for (kind, one) in asked.join().expect("no panic") {
+                    let all = led.entry(kind).or_default();
+                    all.races += one.races;
+                    all.right += one.right;
+                    all.disturbed += one.disturbed;
+                    all.right_undisturbed += one.right_undisturbed;
                 }
             }
         });
-        right
+        led
     }
+}
+
+/// Of one client's resolvers.
+fn race_of(
+    lab: &Lab,
+    resolvers: &[(usize, Resolver)],
+    client: usize,
+    gap: f64,
+    races: usize,
+) -> Vec<(String, Led)> {
+    let expected = led_to(nearest(&distances(gap)[client]));
+    let late_max = Duration::from_secs_f64(gap / 2_000.0);
+    let resolvers = resolvers.iter().filter(|(at, _)| *at == client);
+    let of_resolver = |(_, resolver): &(usize, Resolver)| {
+        let kind = resolver.kind;
+        // The first proves its address, and is not raced.
+        let first = format!("{kind:?}{client}first");
+        let first = ask(lab, client, resolver, &first);
+        assert!(first.is_some(), "{kind:?} at client {client} has no answer");
+        let mut led = Led::default();
+        for race in 0..races {
+            let since = Instant::now();
+            let name = format!("{kind:?}{client}n{race}");
+            let address = ask(lab, client, resolver, &name);
+            let right = address.as_deref() == Some(&*expected);
+            let disturbed = lab.late_since(since) >= late_max;
+            led.races += 1;
+            led.right += usize::from(right);
+            led.disturbed += usize::from(disturbed);
+            led.right_undisturbed += usize::from(right && !disturbed);
+        }
+        (format!("{kind:?}"), led)
+    };
+    resolvers.map(of_resolver).collect()
+}
+
+/// Where a kind of resolver was led.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Led {
+    pub(super) races: usize,
+    /// To the nearest site.
+    pub(super) right: usize,
+    /// While the lab was late.
+    pub(super) disturbed: usize,
+    pub(super) right_undisturbed: usize,
 }
 
 /// Runs the program on a host, with the network's configuration and keys.
