@@ -438,20 +438,9 @@ pub(crate) async fn replica(args: RaceReplica) -> Result<()> {
     if let Some(test) = args.test_clock {
         options.clock = HostClock::skewed(test.offset_ns, test.drift);
     }
-    let serving = Serving::new(&args.url, content(&args.url));
-    let dns = dns::authority(&base, 0)?.map(|authority| authority as Arc<dyn Answers>);
-    let replica = Replica {
-        keys: Arc::new(base.keys.clone()),
-        answers: answers(serving, dns),
-        outlets: Arc::default(),
-        pacer: Arc::new(Pacer::start().context("race")?),
-    };
-    let running = Arc::new(replica.start(options)?);
-    let mut ports = Ports::default();
-    ports.add("race", running.address());
-    let mut metrics = Metrics::default();
-    let counted = Arc::clone(&running);
-    metrics.more(move || replica_metrics(&counted.counts()));
+    let replica = Alone::start(&base, options, &args.url)?;
+    let (mut ports, mut metrics) = (Ports::default(), Metrics::default());
+    replica.show(&mut ports, &mut metrics);
     let admin = match args.admin_listen {
         Some(listen) => Some(Admin::start(listen, metrics.router()).await?),
         None => None,
@@ -464,14 +453,62 @@ pub(crate) async fn replica(args: RaceReplica) -> Result<()> {
     crate::print::text(&format!(
         "race-replica {} serves on {}/udp\n",
         args.name,
-        running.address()
+        replica.0.address()
     ))?;
     signals.stop_asked().await;
     if let Some(admin) = admin {
         admin.stop().await;
     }
-    let _ = tokio::task::spawn_blocking(move || drop(running)).await;
+    replica.stop().await;
     Ok(())
+}
+
+/// A replica without its master in this process.
+pub(crate) struct Alone(Arc<RunningReplica>);
+
+impl Alone {
+    /// Where clients reach the site over HTTP is `url`.
+    fn start(base: &Base, options: ReplicaOptions, url: &str) -> Result<Self> {
+        let serving = Serving::new(url, content(url));
+        let dns = dns::authority(base, 0)?.map(|authority| authority as Arc<dyn Answers>);
+        let replica = Replica {
+            keys: Arc::new(base.keys.clone()),
+            answers: answers(serving, dns),
+            outlets: Arc::default(),
+            pacer: Arc::new(Pacer::start().context("race")?),
+        };
+        Ok(Self(Arc::new(replica.start(options)?)))
+    }
+
+    /// The replica of a sidecar's server, whose requests come by `inbound`; none, if the
+    /// configuration has no addresses that it could answer from.
+    pub(crate) fn beside(
+        base: &Base,
+        server: &ServerName,
+        mut inbound: SocketAddr,
+    ) -> Result<Option<Self>> {
+        let section = &base.config.race;
+        if section.replica.services.is_empty() {
+            return Ok(None);
+        }
+        let options = section.replica(server.as_str())?;
+        if inbound.ip().is_unspecified() {
+            inbound.set_ip(options.listen.ip());
+        }
+        Self::start(base, options, &format!("http://{inbound}")).map(Some)
+    }
+
+    /// Shows where it hears its master, and what it counts.
+    pub(crate) fn show(&self, ports: &mut Ports, metrics: &mut Metrics) {
+        ports.add("race", self.0.address());
+        let counted = Arc::clone(&self.0);
+        metrics.more(move || replica_metrics(&counted.counts()));
+    }
+
+    /// Ends its threads, which takes a moment.
+    pub(crate) async fn stop(self) {
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+    }
 }
 
 fn replica_metrics(counts: &ReplicaCounts) -> String {

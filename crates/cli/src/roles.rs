@@ -19,7 +19,7 @@ use crate::collect::Collecting;
 use crate::dns::Naming;
 use crate::monitors::{Defaults, Monitors};
 use crate::ports::Ports;
-use crate::race::{Beside, Racing};
+use crate::race::{Alone, Beside, Racing};
 use crate::transmit::Transmitting;
 use crate::{config, dns, print, signal, up};
 
@@ -156,7 +156,7 @@ pub(crate) async fn sidecar(args: args::Sidecar) -> Result<()> {
     let server_name = server_name(&args.member)?;
     let carrier = Carrier::link(&base, &args.member, server_name.as_str()).await?;
     let service = args.service.unwrap_or_else(|| server_name.to_string());
-    let mut server = base.server(server_name, &service);
+    let mut server = base.server(server_name.clone(), &service);
     server.version = args.service_version.as_deref();
     if args.keep_json && server.keep.bodies.is_empty() {
         server.keep.bodies = Keep::json_bodies().bodies;
@@ -167,8 +167,16 @@ pub(crate) async fn sidecar(args: args::Sidecar) -> Result<()> {
     let mut ports = Ports::default();
     ports.add("sidecar", running.inbound_addr());
     ports.add("egress", running.egress_addr());
-    let admin = own_admin(args.admin_listen, &node, &mut ports).await?;
+    let mut metrics = Metrics::default();
+    let replica = Alone::beside(&base, &server_name, running.inbound_addr())?;
+    if let Some(replica) = &replica {
+        replica.show(&mut ports, &mut metrics);
+    }
+    let admin = own_admin(args.admin_listen, &node, metrics, &mut ports).await?;
     serving(&args.member, ports, "sidecar", running.inbound_addr()).await?;
+    if let Some(replica) = replica {
+        replica.stop().await;
+    }
     running.stop().await;
     node.stop().await;
     stop(admin).await;
@@ -212,7 +220,7 @@ pub(crate) async fn content(args: args::Content) -> Result<()> {
     };
     let mut ports = Ports::default();
     ports.add(service, running.address());
-    let admin = own_admin(args.admin_listen, &node, &mut ports).await?;
+    let admin = own_admin(args.admin_listen, &node, Metrics::default(), &mut ports).await?;
     serving(&args.member, ports, service, running.address()).await?;
     running.stop().await;
     node.stop().await;
@@ -297,12 +305,12 @@ fn server_name(member: &Member) -> Result<selvedge_identity::ServerName> {
 async fn own_admin(
     listen: Option<SocketAddr>,
     node: &Node,
+    mut metrics: Metrics,
     ports: &mut Ports,
 ) -> Result<Option<Admin>> {
     let Some(address) = listen else {
         return Ok(None);
     };
-    let mut metrics = Metrics::default();
     metrics.node(node);
     let admin = Admin::start(address, metrics.router()).await?;
     ports.add("admin", admin.address);

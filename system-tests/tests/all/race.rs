@@ -80,6 +80,9 @@ const SITES: [(&str, f64, f64, &str); 3] = [
     ("south", 10.0, 25.0, "+1h,10ppm"),
 ];
 
+/// The site whose replica is part of its sidecar.
+const SIDECAR: &str = "south";
+
 /// The master, the client, and a process for each site, on hosts of their own.
 struct Wide {
     lab: Lab,
@@ -140,8 +143,10 @@ impl Wide {
     fn run(&self, settings: &str) -> Vec<Server> {
         let mut config =
             format!("[race]\nlisten = \"10.6.0.1:7700\"\nnoise_us_max = 1000000\n{settings}\n");
-        // Late by a busy machine is not silent here.
-        config += "[race.replica]\ntolerance_us = 20000\n";
+        // Late by a busy machine is not silent here. The address is that of the sidecar's replica.
+        config += "[race.replica]\ntolerance_us = 20000\nservices = [\"10.6.0.1:7700\"]\n";
+        let beside = self.lab.address(SIDECAR);
+        config += &format!("listen = \"{beside}:7701\"\n");
         for (name, ..) in SITES {
             let address = self.lab.address(name);
             config += &format!("[[race.site]]\nname = \"{name}\"\naddress = \"{address}:7701\"\n");
@@ -165,8 +170,12 @@ impl Wide {
             let address = self.lab.address(name);
             let (listen, url) = (format!("{address}:7701"), format!("http://{address}:9000"));
             let mut replica = vec!["race-replica", "--name", name, "--listen", &listen];
-            replica.extend(["--url", &url, "--service", "10.6.0.1:7700"]);
-            replica.extend(["--test-clock", clock]);
+            replica.extend(["--url", &url, "--test-clock", clock]);
+            let inbound = format!("{address}:9001");
+            if name == SIDECAR {
+                replica = vec!["sidecar", "--name", name, "--upstream", &url];
+                replica.extend(["--listen", &inbound, "--bus", "10.6.0.1:7600"]);
+            }
             running.push(start(name, &replica));
         }
         let racing = |replica: &&Value| replica["racing"] == true;
