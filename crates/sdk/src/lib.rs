@@ -61,7 +61,10 @@
 //! HTTP: [`Layer`] stands before a tonic server as before any, [`CallLayer`] around its channel.
 //! `docs/guide/carriers.md` shows each.
 //!
-//! Requirements: A1, A5, A9, A10, D1, D5, D6.
+//! # The fastest site
+//! [`race::fastest`] lets the fleet's sites race to this client, and names the first.
+//!
+//! Requirements: A1, A5, A9, A10, C7, D1, D5, D6.
 
 mod arrival;
 mod batch;
@@ -71,6 +74,8 @@ mod client;
 mod grpc;
 mod inbound;
 mod layer;
+#[cfg(feature = "race")]
+pub mod race;
 mod record;
 #[cfg(feature = "axum")]
 mod reference_store;
