@@ -4,10 +4,10 @@
 //! One `selvedge up` (gateway, three content servers, repository, monitor, durable as by default)
 //! is voted on by viewers of this process, who begin a new visit every 32 requests. First as fast
 //! as they may: that is what the rig can do, this load included. Then at a fixed rate, half of
-//! that, and where that is less than is asked for, at the rate that is. Every hundredth vote is the first for its choice and so crosses a threshold; its
-//! notification comes by webhook and over the threshold link, both into this process. What is
-//! shown is the time from the end of the vote's answer to the notification, signed: a notification
-//! may come first.
+//! that, and where that is less than is asked for, at the rate that is. Every hundredth vote is the
+//! first for its choice and so crosses a threshold; its notification comes by webhook and over the
+//! threshold link, both into this process. What is shown is the time from the end of the vote's
+//! answer to the notification, signed: a notification may come first.
 //!
 //! The rig is what a user runs first: `selvedge up`, all of it in one process.
 //!

@@ -43,13 +43,13 @@ pub(super) fn races(folder: &Path) {
         let raced = (up.count("raced") - before.0) as f64;
         let took_ms = told.value("Average Latency") * 1e3;
         let used = (cpu(up.child.id()) - before.1).as_secs_f64();
-        let shown = told.value("Queries completed");
+        let completed = told.value("Queries completed");
         println!(
             "{:.0} questions/s, {:.1} % of them raced, {:.0} lost: {took_ms:.2} ms on average, {:.0} µs of CPU each",
             told.value("Queries per second"),
-            raced / shown * 100.0,
+            raced / completed * 100.0,
             told.value("Queries lost"),
-            used * 1e6 / shown
+            used * 1e6 / completed
         );
         println!(
             "| raced DNS answers/s of {SITES} sites: rate; mean latency | {:.0}; {took_ms:.2} ms | the delay that was set: {DELAY_MS} ms | {:.2} |",

@@ -438,7 +438,7 @@ pub(crate) async fn replica(args: RaceReplica) -> Result<()> {
     if let Some(test) = args.test_clock {
         options.clock = HostClock::skewed(test.offset_ns, test.drift);
     }
-    let replica = Alone::start(&base, options, &args.url)?;
+    let replica = LoneReplica::start(&base, options, &args.url)?;
     let (mut ports, mut metrics) = (Ports::default(), Metrics::default());
     replica.show(&mut ports, &mut metrics);
     let admin = match args.admin_listen {
@@ -464,9 +464,9 @@ pub(crate) async fn replica(args: RaceReplica) -> Result<()> {
 }
 
 /// A replica without its master in this process.
-pub(crate) struct Alone(Arc<RunningReplica>);
+pub(crate) struct LoneReplica(Arc<RunningReplica>);
 
-impl Alone {
+impl LoneReplica {
     /// Where clients reach the site over HTTP is `url`.
     fn start(base: &Base, options: ReplicaOptions, url: &str) -> Result<Self> {
         let serving = Serving::new(url, content(url));
@@ -482,7 +482,7 @@ impl Alone {
 
     /// The replica of a sidecar's server, whose requests come by `inbound`; none, if the
     /// configuration has no addresses that it could answer from.
-    pub(crate) fn beside(
+    pub(crate) fn beside_sidecar(
         base: &Base,
         server: &ServerName,
         mut inbound: SocketAddr,

@@ -19,7 +19,7 @@ use crate::collect::Collecting;
 use crate::dns::Naming;
 use crate::monitors::{Defaults, Monitors};
 use crate::ports::Ports;
-use crate::race::{Alone, Beside, Racing};
+use crate::race::{Beside, LoneReplica, Racing};
 use crate::transmit::Transmitting;
 use crate::{config, dns, print, signal, up};
 
@@ -168,7 +168,7 @@ pub(crate) async fn sidecar(args: args::Sidecar) -> Result<()> {
     ports.add("sidecar", running.inbound_addr());
     ports.add("egress", running.egress_addr());
     let mut metrics = Metrics::default();
-    let replica = Alone::beside(&base, &server_name, running.inbound_addr())?;
+    let replica = LoneReplica::beside_sidecar(&base, &server_name, running.inbound_addr())?;
     if let Some(replica) = &replica {
         replica.show(&mut ports, &mut metrics);
     }

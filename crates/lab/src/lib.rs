@@ -156,8 +156,7 @@ impl Lab {
         self.star.lateness()
     }
 
-    /// By how much the latest packet was late of those delivered since then; nothing, if all came on
-    /// time.
+    /// The greatest lateness of a packet delivered since then; zero, if all came on time.
     #[must_use]
     pub fn late_since(&self, since: Instant) -> Duration {
         self.star.late_since(since)

@@ -162,18 +162,17 @@ fn every_replica_answers_the_client_at_the_instant_from_the_services_address() {
     let before = fleet.master.now();
     let id = fleet.master.start(fleet.call(&client)).expect("started");
     // A replica arms by one estimate and reports by a later one: both are within the widest bound
-    // that it had meanwhile.
+    // that it has about then.
     let mut widest = vec![0; fleet.replicas.len()];
-    fleet.until("all report", |fleet| {
+    let mut widen = |fleet: &Fleet| {
         for (widest, replica) in widest.iter_mut().zip(&fleet.replicas) {
             let (estimate, clock) = replica.estimate().expect("known");
             *widest = estimate.bound_at(clock).max(*widest);
         }
-        // It is listed once it left the queue.
-        let races = fleet.master.status(1).races;
-        races
-            .first()
-            .is_some_and(|race| race.sites.iter().all(|site| site.sent.is_some()))
+    };
+    fleet.until("it left the queue", |fleet| {
+        widen(fleet);
+        !fleet.master.status(1).races.is_empty()
     });
     let mut answers: Vec<String> = (0..3)
         .map(|_| {
@@ -184,6 +183,17 @@ fn every_replica_answers_the_client_at_the_instant_from_the_services_address() {
         .collect();
     answers.sort();
     assert_eq!(answers, ["site-0:who", "site-1:who", "site-2:who"]);
+    assert!(
+        fleet.master.now() - before >= 250 * MS,
+        "none before the delay"
+    );
+    fleet.until("all report", |fleet| {
+        widen(fleet);
+        fleet.master.status(1).races[0]
+            .sites
+            .iter()
+            .all(|site| site.sent.is_some())
+    });
     let race = &fleet.master.status(1).races[0];
     assert_eq!(race.race, id.to_string());
     assert!(race.instant >= before.0 + 250 * MS, "{race:#?}");

@@ -95,10 +95,7 @@ fn resolvers_are_led_right_in_200_races_at_gaps_of_1_ms_and_less() {
         println!("gap {gap} ms, clocks {clocks:?}");
         for (kind, led) in wan.race(gap, 50) {
             println!("  {kind}: {led:?}");
-            let undisturbed = led.races - led.disturbed;
-            let wrong = undisturbed - led.right_undisturbed;
-            // A machine that disturbs half of them tells nothing.
-            if wrong * 100 > undisturbed * wrong_of_100 || undisturbed * 2 < led.races {
+            if (led.races - led.right) * 100 > led.races * wrong_of_100 {
                 faults.push((gap, clocks, kind, led));
             }
         }

@@ -1,7 +1,7 @@
 //! A site dies, comes back, and its path slows: resolvers follow within the time that their answers
 //! hold for (C6).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use selvedge_lab::Shape;
 
@@ -18,33 +18,40 @@ const TERMS: Terms = Terms {
     ..ROOMY
 };
 
+/// Resolvers tell whole seconds, of what is left and of what was given.
+const ROUNDING: Duration = Duration::from_secs(2);
+
 impl Wan {
     /// Asks until every resolver of the client leads to the nearest site, or away from it. An
-    /// answer of the other kind may be one that still holds, and is never a new one: its time only
-    /// runs out.
+    /// answer of the other kind may be one that still holds, and is never a new one: it ends when
+    /// the first of them did.
     fn follow(&self, what: &str, to_nearest: bool) {
         let resolvers = self.resolvers.iter().filter(|(at, _)| *at == CLIENT);
-        let mut behind: Vec<_> = resolvers.map(|(_, r)| (r, u32::MAX)).collect();
+        let mut behind: Vec<_> = resolvers.map(|(_, r)| (r, None)).collect();
         loop {
-            behind.retain_mut(|(resolver, least)| {
+            let mut least = u32::MAX;
+            behind.retain_mut(|(resolver, ends)| {
                 let name = format!("{:?}changes", resolver.kind);
+                let before = Instant::now();
                 let asked = ask_with_ttl(&self.lab, CLIENT, resolver, &name);
                 let (address, ttl) = asked.expect("an answer");
                 if (address == led_to(NEAREST)) == to_nearest {
                     return false;
                 }
+                let holds = Duration::from_secs(ttl.into());
+                let ends = ends.get_or_insert_with(|| Instant::now() + holds + ROUNDING);
                 assert!(
-                    ttl <= *least,
+                    before + holds <= *ends,
                     "{what}: {:?} was led to {address} anew",
                     resolver.kind
                 );
-                *least = ttl;
+                least = least.min(ttl);
                 true
             });
-            // Nobody asks again before its answer has run out.
-            let Some(least) = behind.iter().map(|(_, ttl)| *ttl).min() else {
+            if behind.is_empty() {
                 return;
-            };
+            }
+            // Nobody asks again before its answer has run out.
             std::thread::sleep(Duration::from_millis(200 + 1_000 * u64::from(least)));
         }
     }

@@ -260,8 +260,8 @@ impl Wan {
     }
 
     /// Asks every resolver for `races` names, all clients at once; how often each resolver led to
-    /// the nearest site. A race during which the lab was late by half of the gap or more was not
-    /// run in the network that is planned, whoever won.
+    /// the nearest site, and how many of those that were led elsewhere were so while the lab was late
+    /// by half of the gap or more: then the network was not the one that is planned.
     pub(super) fn race(&self, gap: f64, races: usize) -> BTreeMap<String, Led> {
         let (lab, resolvers) = (&self.lab, &self.resolvers);
         let mut led: BTreeMap<String, Led> = BTreeMap::new();
@@ -275,7 +275,6 @@ impl Wan {
                     all.races += one.races;
                     all.right += one.right;
                     all.disturbed += one.disturbed;
-                    all.right_undisturbed += one.right_undisturbed;
                 }
             }
         });
@@ -309,8 +308,7 @@ fn race_of(
             let disturbed = lab.late_since(since) >= late_max;
             led.races += 1;
             led.right += usize::from(right);
-            led.disturbed += usize::from(disturbed);
-            led.right_undisturbed += usize::from(right && !disturbed);
+            led.disturbed += usize::from(!right && disturbed);
         }
         (format!("{kind:?}"), led)
     };
@@ -323,9 +321,8 @@ pub(super) struct Led {
     pub(super) races: usize,
     /// To the nearest site.
     pub(super) right: usize,
-    /// While the lab was late.
+    /// Elsewhere, while the lab was late.
     pub(super) disturbed: usize,
-    pub(super) right_undisturbed: usize,
 }
 
 /// Runs the program on a host, with the network's configuration and keys.
