@@ -10,6 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::plan::HostPlan;
+use crate::tap::Tap;
 use crate::{LabError, system};
 
 type Task = Box<dyn FnOnce() + Send>;
@@ -21,7 +22,7 @@ pub struct Host {
 }
 
 impl Host {
-    pub(crate) fn make(plan: &HostPlan) -> Result<(Self, SyncDevice), LabError> {
+    pub(crate) fn make(plan: &HostPlan) -> Result<(Self, Device), LabError> {
         let (tasks, told) = channel::<Task>();
         let thread = std::thread::Builder::new()
             .name(format!("lab-{}", plan.name))
@@ -86,11 +87,20 @@ impl Drop for Host {
     }
 }
 
+/// What joins a host to the star.
+pub(crate) struct Device {
+    /// What the host sends is read here, what it is sent written.
+    pub(crate) tun: SyncDevice,
+    /// When it sent that.
+    pub(crate) tap: Tap,
+}
+
 /// On the host's thread: its namespace, its device, its addresses.
-fn set_up(plan: &HostPlan) -> Result<SyncDevice, LabError> {
+fn set_up(plan: &HostPlan) -> Result<Device, LabError> {
     unshare(CloneFlags::CLONE_NEWNET).map_err(|error| system("a network namespace")(&error))?;
-    let device = DeviceBuilder::new().name("lab").build_sync();
-    let device = device.map_err(|error| system("a TUN device")(&error))?;
+    let tun = DeviceBuilder::new().name("lab").build_sync();
+    let tun = tun.map_err(|error| system("a TUN device")(&error))?;
+    let tap = Tap::open("lab").map_err(|error| system("a packet socket")(&error))?;
     let address = format!("{}/8", plan.address);
     ip(&["link", "set", "lo", "up"])?;
     ip(&["address", "replace", &address, "dev", "lab"])?;
@@ -111,7 +121,7 @@ fn set_up(plan: &HostPlan) -> Result<SyncDevice, LabError> {
         let file = format!("/proc/sys/net/ipv4/{setting}");
         std::fs::write(&file, value).map_err(|error| system(file)(&error))?;
     }
-    Ok(device)
+    Ok(Device { tun, tap })
 }
 
 fn ip(arguments: &[&str]) -> Result<(), LabError> {

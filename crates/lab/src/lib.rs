@@ -12,20 +12,22 @@
 //! [`possible`] says what is missing.
 //!
 //! Limits: IPv4; one address a host beside those on its loopback; a busy machine delivers late, which
-//! [`Lab::lateness`] tells.
+//! [`Lab::lateness`] tells. But never in a wrong order: what a host sends has the kernel's stamp, and
+//! is due by that.
 
 mod host;
 mod plan;
 mod star;
+mod tap;
 
 pub use host::Host;
 pub use plan::{HostPlan, PathPlan, Plan, PlanError, Run};
-pub use star::{Lateness, Shape};
+pub use star::{Lateness, Passage, Shape};
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use thiserror::Error;
 
@@ -156,10 +158,11 @@ impl Lab {
         self.star.lateness()
     }
 
-    /// The greatest lateness of a packet delivered since then; zero, if all came on time.
+    /// The packets that were delivered to a host since then, the first first: for a test that asks
+    /// what the network saw.
     #[must_use]
-    pub fn late_since(&self, since: Instant) -> Duration {
-        self.star.late_since(since)
+    pub fn delivered_since(&self, host: &str, since: Instant) -> Vec<Passage> {
+        self.star.delivered_since(host, since)
     }
 }
 

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use tun_rs::SyncDevice;
 
+use crate::host::Device;
 use crate::plan::Plan;
+use crate::tap::Tap;
 use crate::{LabError, system};
 
 /// From so long before a packet is due on, the thread that delivers spins.
@@ -53,6 +55,21 @@ pub struct Lateness {
     pub p99: Duration,
 }
 
+/// A packet's way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// Who sent it.
+    pub from: Arc<str>,
+    /// When it left there, by the kernel.
+    pub left: Instant,
+    /// When it came.
+    pub came: Instant,
+    /// How late that was.
+    pub late: Duration,
+    /// Its bytes, from the IP header on.
+    pub length: usize,
+}
+
 struct Path {
     shape: Shape,
     random: u64,
@@ -60,27 +77,37 @@ struct Path {
     last: Option<Instant>,
 }
 
-type Order = (Instant, u64);
+/// A packet on its way; the first to come is the least.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Packet {
+    due: Instant,
+    number: u64,
+    left: Instant,
+    from: usize,
+    to: usize,
+    bytes: Vec<u8>,
+}
 
 #[derive(Default)]
 struct State {
-    heap: BinaryHeap<Reverse<(Order, usize, Vec<u8>)>>,
+    heap: BinaryHeap<Reverse<Packet>>,
     paths: HashMap<(usize, usize), Path>,
     number: u64,
     /// The last so many, in nanoseconds.
     late: Vec<u64>,
-    /// When packets were delivered that were late by more than [`LATE`], and by how much.
-    disturbed: VecDeque<(Instant, Duration)>,
+    /// The last so many, and where they went.
+    delivered: VecDeque<(usize, Passage)>,
 }
 
 /// How many latenesses are kept.
 const LATE_KEPT: usize = 100_000;
 
-/// By less than this a packet is on time, even where a race is told by tenths of a millisecond.
-const LATE: Duration = Duration::from_micros(50);
+/// How many deliveries.
+const DELIVERED_KEPT: usize = 10_000;
 
 pub(crate) struct Star {
     devices: Vec<SyncDevice>,
+    hosts: Vec<Arc<str>>,
     names: HashMap<String, usize>,
     routes: HashMap<Ipv4Addr, usize>,
     seed: u64,
@@ -90,7 +117,7 @@ pub(crate) struct Star {
 }
 
 impl Star {
-    pub(crate) fn start(plan: &Plan, devices: Vec<SyncDevice>) -> Result<Arc<Self>, LabError> {
+    pub(crate) fn start(plan: &Plan, devices: Vec<Device>) -> Result<Arc<Self>, LabError> {
         let mut names = HashMap::new();
         let mut routes = HashMap::new();
         for (at, host) in plan.hosts.iter().enumerate() {
@@ -99,8 +126,17 @@ impl Star {
                 routes.insert(*address, at);
             }
         }
+        let (devices, taps): (Vec<_>, Vec<_>) = devices
+            .into_iter()
+            .map(|device| (device.tun, device.tap))
+            .unzip();
         let star = Arc::new(Self {
             devices,
+            hosts: plan
+                .hosts
+                .iter()
+                .map(|host| host.name.as_str().into())
+                .collect(),
             names,
             routes,
             seed: plan.seed,
@@ -114,11 +150,11 @@ impl Star {
             star.shape(&path.to, &path.from, back);
         }
         // A read of a device cannot be broken off: a packet from its host ends it, after `stop`.
-        for at in 0..star.devices.len() {
+        for (at, tap) in taps.into_iter().enumerate() {
             let reads = Arc::clone(&star);
             let thread = std::thread::Builder::new().name(format!("lab-read-{at}"));
             thread
-                .spawn(move || reads.read(at))
+                .spawn(move || reads.read(at, tap))
                 .map_err(|error| system("a thread")(&error))?;
         }
         let delivers = Arc::clone(&star);
@@ -159,32 +195,33 @@ impl Star {
         }
     }
 
-    pub(crate) fn late_since(&self, since: Instant) -> Duration {
+    pub(crate) fn delivered_since(&self, host: &str, since: Instant) -> Vec<Passage> {
         let state = self.lock();
-        let late = state.disturbed.iter().rev();
-        let late = late.take_while(|(at, _)| *at >= since);
-        late.map(|(_, by)| *by).max().unwrap_or(Duration::ZERO)
+        let kept = state.delivered.iter();
+        kept.filter(|(to, passage)| *self.hosts[*to] == *host && passage.came >= since)
+            .map(|(_, passage)| passage.clone())
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, from: usize) {
+    fn read(&self, from: usize, mut tap: Tap) {
         let mut buffer = vec![0; 65_536];
         while !self.stopped.load(Ordering::Relaxed) {
             let Ok(length) = self.devices[from].recv(&mut buffer) else {
                 return;
             };
-            let now = Instant::now();
             let packet = &buffer[..length];
+            let left = tap.left(packet);
             if let Some(to) = destination(packet).and_then(|address| self.routes.get(&address)) {
-                self.send(from, *to, packet, now);
+                self.send(from, *to, packet, left);
             }
         }
     }
 
-    fn send(&self, from: usize, to: usize, packet: &[u8], now: Instant) {
+    fn send(&self, from: usize, to: usize, packet: &[u8], left: Instant) {
         let mut state = self.lock();
         let path = state
             .paths
@@ -194,7 +231,7 @@ impl Star {
         if lost < path.shape.loss {
             return;
         }
-        let mut due = now + path.shape.delay + path.shape.jitter.mul_f64(more);
+        let mut due = left + path.shape.delay + path.shape.jitter.mul_f64(more);
         if overtaken < path.shape.reorder {
             due += path.shape.delay.max(Duration::from_micros(100));
         } else {
@@ -205,8 +242,15 @@ impl Star {
             return;
         }
         state.number += 1;
-        let order = (due, state.number);
-        state.heap.push(Reverse((order, to, packet.to_vec())));
+        let packet = Packet {
+            due,
+            number: state.number,
+            left,
+            from,
+            to,
+            bytes: packet.to_vec(),
+        };
+        state.heap.push(Reverse(packet));
         drop(state);
         self.changed.notify_one();
     }
@@ -214,14 +258,13 @@ impl Star {
     fn deliver(&self) {
         let mut state = self.lock();
         while !self.stopped.load(Ordering::Relaxed) {
-            let Some(Reverse(((due, _), _, _))) = state.heap.peek() else {
+            let Some(due) = state.heap.peek().map(|first| first.0.due) else {
                 state = self
                     .changed
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            let due = *due;
             let now = Instant::now();
             if now < due {
                 let ahead = due - now;
@@ -236,31 +279,37 @@ impl Star {
                 }
                 continue;
             }
-            let Some(Reverse((_, to, packet))) = state.heap.pop() else {
+            let Some(Reverse(packet)) = state.heap.pop() else {
                 continue;
             };
-            state.delivered(now, now - due);
+            state.delivered(&packet, now, &self.hosts[packet.from]);
             drop(state);
             // A host whose queue is full loses packets, as hosts do.
-            let _ = self.devices[to].send(&packet);
+            let _ = self.devices[packet.to].send(&packet.bytes);
             state = self.lock();
         }
     }
 }
 
 impl State {
-    fn delivered(&mut self, now: Instant, late: Duration) {
+    fn delivered(&mut self, packet: &Packet, came: Instant, from: &Arc<str>) {
+        let late = came - packet.due;
         if self.late.len() == LATE_KEPT {
             self.late.clear();
         }
         self.late
             .push(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
-        if late > LATE {
-            if self.disturbed.len() == LATE_KEPT {
-                self.disturbed.pop_front();
-            }
-            self.disturbed.push_back((now, late));
+        if self.delivered.len() == DELIVERED_KEPT {
+            self.delivered.pop_front();
         }
+        let passage = Passage {
+            from: Arc::clone(from),
+            left: packet.left,
+            came,
+            late,
+            length: packet.bytes.len(),
+        };
+        self.delivered.push_back((packet.to, passage));
     }
 }
 

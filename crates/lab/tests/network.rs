@@ -55,6 +55,31 @@ fn a_packet_takes_at_least_its_path_and_the_way_back_may_be_another() {
     assert!(lab.lateness().packets >= 2);
 }
 
+/// However late the lab reads it: the kernel says when it left, during the call that sent it.
+#[test]
+fn a_packet_is_due_by_when_it_left() {
+    let plan = Plan::default()
+        .host("a", [10, 1, 0, 1])
+        .host("b", [10, 1, 0, 2])
+        .path("a", "b", 2.0);
+    let Some(lab) = lab(&plan) else { return };
+    let (a, b) = (socket(&lab, "a"), socket(&lab, "b"));
+    // The two clocks that are compared are not read at one moment.
+    let apart = Duration::from_micros(20);
+    for _ in 0..200 {
+        let before = Instant::now();
+        a.send_to(b"there", address(&b)).expect("sent");
+        let after = Instant::now();
+        b.recv(&mut [0; 16]).expect("received");
+        let passages = lab.delivered_since("b", before);
+        let passage = passages.first().expect("it was delivered");
+        assert_eq!(&*passage.from, "a");
+        assert!(passage.left + apart >= before && passage.left <= after + apart);
+        let due = passage.left + Duration::from_millis(2);
+        assert_eq!(passage.came, due + passage.late);
+    }
+}
+
 #[test]
 fn losses_are_as_planned_and_the_same_every_time() {
     let mut plan = Plan::default()

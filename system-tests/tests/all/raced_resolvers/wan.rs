@@ -260,8 +260,7 @@ impl Wan {
     }
 
     /// Asks every resolver for `races` names, all clients at once; how often each resolver led to
-    /// the nearest site, and how many of those that were led elsewhere were so while the lab was late
-    /// by half of the gap or more: then the network was not the one that is planned.
+    /// the nearest site. Of those that were led elsewhere, what the network saw is printed.
     pub(super) fn race(&self, gap: f64, races: usize) -> BTreeMap<String, Led> {
         let (lab, resolvers) = (&self.lab, &self.resolvers);
         let mut led: BTreeMap<String, Led> = BTreeMap::new();
@@ -274,7 +273,6 @@ impl Wan {
                     let all = led.entry(kind).or_default();
                     all.races += one.races;
                     all.right += one.right;
-                    all.disturbed += one.disturbed;
                 }
             }
         });
@@ -291,7 +289,6 @@ fn race_of(
     races: usize,
 ) -> Vec<(String, Led)> {
     let expected = led_to(nearest(&distances(gap)[client]));
-    let late_max = Duration::from_secs_f64(gap / 2_000.0);
     let resolvers = resolvers.iter().filter(|(at, _)| *at == client);
     let of_resolver = |(_, resolver): &(usize, Resolver)| {
         let kind = resolver.kind;
@@ -305,14 +302,31 @@ fn race_of(
             let name = format!("{kind:?}{client}n{race}");
             let address = ask(lab, client, resolver, &name);
             let right = address.as_deref() == Some(&*expected);
-            let disturbed = lab.late_since(since) >= late_max;
             led.races += 1;
             led.right += usize::from(right);
-            led.disturbed += usize::from(!right && disturbed);
+            if !right {
+                println!("  {name} was led to {address:?}, not {expected}");
+                seen(lab, client, since);
+            }
         }
         (format!("{kind:?}"), led)
     };
     resolvers.map(of_resolver).collect()
+}
+
+/// Prints what came from the sites to a client, and when.
+fn seen(lab: &Lab, client: usize, since: Instant) {
+    for passage in lab.delivered_since(&format!("client-{client}"), since) {
+        let after = |at: Instant| at.duration_since(since).as_secs_f64() * 1e3;
+        println!(
+            "    {}: {} bytes left after {:.3} ms, came after {:.3} ms, {:?} late",
+            passage.from,
+            passage.length,
+            after(passage.left),
+            after(passage.came),
+            passage.late
+        );
+    }
 }
 
 /// Where a kind of resolver was led.
@@ -321,8 +335,6 @@ pub(super) struct Led {
     pub(super) races: usize,
     /// To the nearest site.
     pub(super) right: usize,
-    /// Elsewhere, while the lab was late.
-    pub(super) disturbed: usize,
 }
 
 /// Runs the program on a host, with the network's configuration and keys.
