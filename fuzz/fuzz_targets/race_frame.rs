@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(frame.encode(), bytes);
     }
     if let Ok(text) = std::str::from_utf8(bytes) {
-        let _ = selvedge_clock::chrony_bound(text);
+        let _ = selvedge_clock::chrony_account(text);
     }
     let [choice, rest @ ..] = bytes else { return };
     let side = if choice & 1 == 0 { Side::Master } else { Side::Replica };

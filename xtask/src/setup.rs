@@ -21,7 +21,7 @@ const MEDIA: Need = Need {
     why: "transport streams",
 };
 
-const TESTS: [Need; 15] = [
+const TESTS: [Need; 16] = [
     Need {
         program: "haproxy",
         package: "haproxy",
@@ -81,6 +81,11 @@ const TESTS: [Need; 15] = [
         program: "pdns_recursor",
         package: "pdns-recursor",
         why: "a resolver",
+    },
+    Need {
+        program: "chronyd",
+        package: "chrony",
+        why: "a clock that is kept by others",
     },
     MEDIA,
     Need {

@@ -86,17 +86,30 @@ pub enum ChronyError {
     Unsynchronised(String),
 }
 
-/// The bound of a host's wall clock by chrony's own account: what `chronyc -c tracking` prints, one
-/// line of fields between commas. It is the offset still to be corrected + root dispersion + half the
-/// root delay, as chrony's manual says of the clock's maximum error.
+/// How well a host's wall clock is kept, by chrony's own account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChronyAccount {
+    /// How far the clock may be from true time as this is told: the offset still to be corrected +
+    /// root dispersion + half the root delay, which chrony's manual calls the clock's maximum error.
+    pub bound: Nanos,
+    /// How fast that grows until chrony is asked again, in nanoseconds a second: the skew of its
+    /// frequency, and what it allows every clock (`maxclockerror`).
+    pub growth: Nanos,
+}
+
+/// Reads what `chronyc -c tracking` prints, one line of fields between commas.
 ///
 /// # Errors
 /// No such line, or a clock that follows nothing.
-pub fn chrony_bound(report: &str) -> Result<Nanos, ChronyError> {
+pub fn chrony_account(report: &str) -> Result<ChronyAccount, ChronyError> {
     const OFFSET: usize = 4;
+    /// In parts per million.
+    const SKEW: usize = 9;
     const ROOT_DELAY: usize = 10;
     const ROOT_DISPERSION: usize = 11;
     const LEAP: usize = 13;
+    /// chrony's default `maxclockerror`, in parts per million.
+    const CLOCK_ERROR_MAX: f64 = 1.0;
     let fields: Vec<&str> = report.trim().split(',').take(32).collect();
     let leap = fields.get(LEAP).ok_or(ChronyError::Field(LEAP))?;
     if !matches!(*leap, "Normal" | "Insert second" | "Delete second") {
@@ -115,9 +128,13 @@ pub fn chrony_bound(report: &str) -> Result<Nanos, ChronyError> {
         }
     };
     let seconds = number(OFFSET)? + number(ROOT_DELAY)? / 2.0 + number(ROOT_DISPERSION)?;
+    let per_million = number(SKEW)? + CLOCK_ERROR_MAX;
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a cast from float stays at the ends of what an integer holds"
     )]
-    Ok((seconds * 1e9).ceil() as Nanos)
+    Ok(ChronyAccount {
+        bound: (seconds * 1e9).ceil() as Nanos,
+        growth: (per_million * 1e3).ceil() as Nanos,
+    })
 }

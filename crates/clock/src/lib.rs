@@ -36,7 +36,7 @@ mod virtual_clock;
 pub use estimate::Estimate;
 pub use estimator::{Added, Estimator, EstimatorOptions};
 pub use exchange::{Exchange, ExchangeError, ROUND_TRIP_MAX};
-pub use external::{Choice, ChronyError, External, choose, chrony_bound};
+pub use external::{Choice, ChronyAccount, ChronyError, External, choose, chrony_account};
 pub use instant::{Common, Local, Nanos};
 pub use virtual_clock::VirtualClock;
 

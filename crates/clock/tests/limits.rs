@@ -1,8 +1,8 @@
 //! What an estimator refuses, and how it chooses between exchanges and an external clock (C1).
 
 use selvedge_clock::{
-    Added, Choice, ChronyError, Common, Estimator, EstimatorOptions, Exchange, ExchangeError,
-    External, Local, choose, chrony_bound,
+    Added, Choice, ChronyAccount, ChronyError, Common, Estimator, EstimatorOptions, Exchange,
+    ExchangeError, External, Local, choose, chrony_account,
 };
 
 fn exchange(sent: i64, received: i64, answered: i64, returned: i64) -> Exchange {
@@ -146,18 +146,22 @@ fn without_exchanges_no_external_clock_is_believed() {
 }
 
 #[test]
-fn chronys_report_gives_a_bound() {
+fn chronys_report_says_how_far_off_the_clock_may_be() {
     let report = "A29FC87B,162.159.200.123,4,1700000000.123456789,0.000012345,0.000010000,0.000020000,\
                   -12.345,0.001,0.050,0.004000000,0.000500000,64.5,Normal\n";
-    assert_eq!(chrony_bound(report), Ok(2_512_345));
-    assert_eq!(chrony_bound(""), Err(ChronyError::Field(13)));
+    let account = ChronyAccount {
+        bound: 2_512_345,
+        growth: 1_050,
+    };
+    assert_eq!(chrony_account(report), Ok(account));
+    assert_eq!(chrony_account(""), Err(ChronyError::Field(13)));
     assert_eq!(
-        chrony_bound(&report.replace("Normal", "Not synchronised")),
+        chrony_account(&report.replace("Normal", "Not synchronised")),
         Err(ChronyError::Unsynchronised("Not synchronised".to_owned()))
     );
     for bad in ["NaN", "inf", "", "x"] {
         assert_eq!(
-            chrony_bound(&report.replace("0.004000000", bad)),
+            chrony_account(&report.replace("0.004000000", bad)),
             Err(ChronyError::Field(10))
         );
     }

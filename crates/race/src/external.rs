@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::Mutex;
 
-use selvedge_clock::{External, Local, Nanos, chrony_bound};
+use selvedge_clock::{ChronyAccount, External, Local, Nanos, chrony_account};
 
 use crate::host::HostClock;
 
@@ -19,17 +19,16 @@ pub enum Source {
     Within(Nanos),
 }
 
-/// How long chrony's account holds, and how fast its bound grows meanwhile: 16 s, 50 parts in a
-/// million.
+/// How long chrony's account holds; chrony itself asks its servers each 16 s at the oftenest, unless
+/// told otherwise.
 const ACCOUNT_AGE: Nanos = 16_000_000_000;
-const GROWTH_PER_MILLION: Nanos = 50;
 
 /// The source, asked now and then.
 #[derive(Debug)]
 pub(crate) struct Disciplined {
     source: Source,
     clock: HostClock,
-    account: Mutex<Option<(Local, Option<Nanos>)>>,
+    account: Mutex<Option<(Local, Option<ChronyAccount>)>>,
 }
 
 impl Disciplined {
@@ -50,12 +49,13 @@ impl Disciplined {
             Source::None => return None,
             Source::Within(bound) => bound,
             Source::Chrony => {
-                let (told, bound) = (*self.account.lock().ok()?)?;
+                let (told, account) = (*self.account.lock().ok()?)?;
                 let age = at - told;
                 if age > 2 * ACCOUNT_AGE {
                     return None;
                 }
-                bound? + age / 1_000_000 * GROWTH_PER_MILLION
+                let ChronyAccount { bound, growth } = account?;
+                bound.saturating_add(growth.saturating_mul(age / 1_000_000) / 1_000)
             }
         };
         Some(External {
@@ -80,14 +80,14 @@ impl Disciplined {
         if last.is_some_and(|told| now - told < ACCOUNT_AGE) {
             return;
         }
-        let bound = tracking();
+        let told = tracking();
         if let Ok(mut account) = self.account.lock() {
-            *account = Some((now, bound));
+            *account = Some((now, told));
         }
     }
 }
 
-fn tracking() -> Option<Nanos> {
+fn tracking() -> Option<ChronyAccount> {
     let output = Command::new("chronyc").args(["-c", "tracking"]).output();
     let report = match output {
         Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -96,8 +96,8 @@ fn tracking() -> Option<Nanos> {
             return None;
         }
     };
-    match chrony_bound(&report) {
-        Ok(bound) => Some(bound),
+    match chrony_account(&report) {
+        Ok(account) => Some(account),
         Err(error) => {
             tracing::warn!(%error, "chrony gives no bound, the clock is told by exchanges alone");
             None

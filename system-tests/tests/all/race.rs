@@ -88,13 +88,13 @@ struct Wide {
     lab: Lab,
     folder: tempfile::TempDir,
     // What each site serves over HTTP.
-    _content: Vec<Content>,
+    _content: Vec<Running>,
 }
 
-/// Python's own server of a site's files.
-struct Content(Child);
+/// A program of others; it ends with this.
+struct Running(Child);
 
-impl Drop for Content {
+impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -129,7 +129,7 @@ impl Wide {
             let mut said = String::new();
             let out = child.stdout.take().expect("piped");
             BufReader::new(out).read_line(&mut said).expect("it serves");
-            Content(child)
+            Running(child)
         };
         let content = SITES.into_iter().map(serve).collect();
         Self {
@@ -290,6 +290,53 @@ fn each_stamp_delay_and_event_races_as_it_says() {
             let hello = format!("hello from {site}");
             assert_eq!(answer["content"]["text"], hello, "{answer:#}");
         }
+    }
+}
+
+/// chronyd, which says what it knows of the machine's clock; it does not touch it.
+fn chronyd(wide: &Wide, host: &str) -> Running {
+    let file = wide.folder.path().join(format!("chrony-{host}.conf"));
+    let pid = file.with_extension("pid");
+    // A clock that is right by definition, and no socket but a port of this host.
+    let config = format!(
+        "local stratum 5\ncmdport 323\nbindcmdaddress 127.0.0.1\nbindcmdaddress /\n\
+         pidfile {}\nuser root\n",
+        pid.display()
+    );
+    std::fs::write(&file, config).expect("written");
+    let mut command = Command::new("chronyd");
+    command.args(["-x", "-d", "-f"]).arg(&file);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let child = wide.lab.host(host).spawn(command);
+    let running = Running(child.expect("chronyd is installed"));
+    let synchronised = || {
+        let mut ask = Command::new("chronyc");
+        ask.args(["-c", "-h", "127.0.0.1", "tracking"]);
+        let told = wide.lab.host(host).inside(move || ask.output());
+        let told = told.expect("chronyc is installed").stdout;
+        String::from_utf8_lossy(&told).contains("Normal")
+    };
+    while !synchronised() {}
+    running
+}
+
+/// Machines whose clocks chrony keeps need not learn them by exchanges (C1).
+#[test]
+fn clocks_that_chrony_keeps_are_taken() {
+    if !in_a_lab() {
+        return;
+    }
+    let wide = Wide::start();
+    let hosts = ["gateway"].into_iter().chain(SITES.map(|site| site.0));
+    let _chrony: Vec<_> = hosts.map(|host| chronyd(&wide, host)).collect();
+    let _running = wide.run("clock = \"chrony\"\ndelay = \"longest+40ms\"");
+    most(&json(&wide.raced(9, &[])), "east");
+    let told = json(&wide.admin("/api/v1/races"));
+    for replica in told["replicas"].as_array().expect("replicas") {
+        assert_eq!(replica["clock"], "external", "{replica:#}");
+        // By chrony's account, which is at most 16 s old on either side.
+        let noise = replica["noise"].as_u64().expect("a number");
+        assert!(noise <= 2 * 16_000 + 1000, "{replica:#}");
     }
 }
 
