@@ -97,7 +97,12 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
     announce(&args.member, ports, "gateway", running.local_addr())?;
     let file = args.member.config.clone();
     signals
-        .until_stopped(|| reread(&running, file.as_deref(), &args.upstream))
+        .until_stopped(|| {
+            reread(&running, file.as_deref(), &args.upstream);
+            if let Some(naming) = &naming {
+                dns::reread(naming.authority(), file.as_deref());
+            }
+        })
         .await;
     if let Some(naming) = naming {
         naming.stop().await;
@@ -173,7 +178,15 @@ pub(crate) async fn sidecar(args: args::Sidecar) -> Result<()> {
         replica.show(&mut ports, &mut metrics);
     }
     let admin = own_admin(args.admin_listen, &node, metrics, &mut ports).await?;
-    serving(&args.member, ports, "sidecar", running.inbound_addr()).await?;
+    let mut signals = signal::Rereading::listen();
+    announce(&args.member, ports, "sidecar", running.inbound_addr())?;
+    let file = args.member.config.as_deref();
+    let reread = || {
+        if let Some(replica) = &replica {
+            replica.reread(file);
+        }
+    };
+    signals.until_stopped(reread).await;
     if let Some(replica) = replica {
         replica.stop().await;
     }

@@ -59,10 +59,16 @@ pub(crate) async fn up(args: Up) -> Result<()> {
     let mut base = Base::new(args.data.as_deref(), None, args.config.as_deref())?;
     base.skews.clone_from(&args.test_clock_skew);
     let (running, ports, banner) = start(&base, &args).await?;
-    let mut signals = signal::Signals::listen();
+    let mut signals = signal::Rereading::listen();
     ports.write(args.ports_file.as_deref())?;
     print::text(&banner)?;
-    signals.stop_asked().await;
+    let reread = || {
+        let configured = !base.config.dns.zones.is_empty();
+        if let Some(naming) = running.naming.as_ref().filter(|_| configured) {
+            dns::reread(naming.authority(), args.config.as_deref());
+        }
+    };
+    signals.until_stopped(reread).await;
     stop(running).await;
     Ok(())
 }

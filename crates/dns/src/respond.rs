@@ -104,14 +104,18 @@ impl Responder {
         }
     }
 
-    /// Takes newer zones, if there are; hands its counters in. To be called now and then.
-    pub fn refresh(&mut self) {
+    /// Hands its counters in. To be called now and then.
+    pub fn hand_in(&mut self) {
+        self.authority.count(&mut self.counts);
+    }
+
+    /// Takes newer zones, if there are.
+    fn renew(&mut self) {
         let generation = self.authority.generation();
         if generation != self.generation {
             self.generation = generation;
             self.zones = self.authority.zones();
         }
-        self.authority.count(&mut self.counts);
     }
 
     /// Something of the transport's to be counted.
@@ -130,6 +134,7 @@ impl Responder {
         out: &mut Vec<u8>,
     ) -> Reply {
         out.clear();
+        self.renew();
         self.counts.add(match via {
             Via::Udp(_) => Count::Udp,
             Via::Tcp => Count::Tcp,

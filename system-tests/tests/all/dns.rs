@@ -46,7 +46,7 @@ unlimited = []
 struct Dns {
     up: Up,
     /// The folder of the configuration.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Dns {
@@ -61,7 +61,7 @@ impl Dns {
         let config = config.to_str().expect("UTF-8");
         Self {
             up: Up::start(&["--config", config]),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -154,6 +154,19 @@ fn dig_and_kdig_find_no_fault_with_the_zone() {
     assert!(elsewhere.contains("status: REFUSED"), "{elsewhere}");
     let transfer = dns.dig(&["shop.test", "AXFR"]);
     assert!(transfer.contains("Transfer failed"), "{transfer}");
+}
+
+#[test]
+fn zones_are_read_again_when_they_are_told_to_be() {
+    let dns = Dns::start();
+    let old = dns.dig(&["+short", "mail.shop.test", "A"]);
+    assert_eq!(old, "192.0.2.3\n");
+    let fresh = ZONE.replace("192.0.2.3", "192.0.2.33");
+    std::fs::write(dns.folder.path().join("shop.zone"), fresh).expect("written");
+    dns.up.server().signal("HUP");
+    dns.up.server().wait_for("name server has 1 zones");
+    let new = dns.dig(&["+short", "mail.shop.test", "A"]);
+    assert_eq!(new, "192.0.2.33\n");
 }
 
 #[test]

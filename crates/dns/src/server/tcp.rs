@@ -119,7 +119,7 @@ pub(super) async fn run(listener: TcpListener, authority: Arc<Authority>, places
             let mut responder = Responder::unlimited(authority);
             // Whoever breaks off, breaks off.
             let _ = serve(stream, from, &mut responder, idle).await;
-            responder.refresh();
+            responder.hand_in();
             drop(place);
         });
     }
@@ -146,7 +146,7 @@ async fn serve(
         let now = clock.now();
         let random = now.steady_ms ^ u64::from(from.port()) << 32;
         let reply = responder.respond(room, from, Via::Tcp, now, random, &mut answer);
-        responder.refresh();
+        responder.hand_in();
         if reply == Reply::Silent {
             return Ok(());
         }

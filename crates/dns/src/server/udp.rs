@@ -55,7 +55,7 @@ pub(super) fn run(
         for _ in 0..batch.send(socket) {
             responder.count(Count::Unsent);
         }
-        responder.refresh();
+        responder.hand_in();
     }
 }
 
