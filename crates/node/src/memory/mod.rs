@@ -128,7 +128,9 @@ struct EpochView {
     watermark: u64,
     /// Where the epoch ended, once its successor has said so.
     end: Option<u64>,
-    entries: HashMap<u64, Held>,
+    /// By the sequence of their openings, which rise; a map that grows by moving all it holds would
+    /// stop every request for as long.
+    entries: BTreeMap<u64, Box<Held>>,
 }
 
 impl Memory {
@@ -439,7 +441,7 @@ impl State {
         let states = &mut self.states;
         states.action(now_ns, session, &position, counter, after);
         let bytes = opening_bytes(&opening);
-        let held = Held {
+        let held = Box::new(Held {
             entry: Entry {
                 position: position.clone(),
                 opening,
@@ -448,7 +450,7 @@ impl State {
             },
             bytes,
             complete: false,
-        };
+        });
         let view = self.view(&position.server, position.epoch);
         view.entries.insert(position.sequence, held);
         self.sessions
@@ -644,7 +646,7 @@ fn held<'j>(
 ) -> Option<&'j Held> {
     let journal = journals.get(&position.server)?;
     let view = journal.epochs.get(&position.epoch)?;
-    view.entries.get(&position.sequence)
+    view.entries.get(&position.sequence).map(Box::as_ref)
 }
 
 /// Whether the record has come, or can never come.
