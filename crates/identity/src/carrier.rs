@@ -301,13 +301,16 @@ fn continue_native(out: &mut Extracted, parent: Option<&TraceParent>, list: Opti
     }
 }
 
+/// A `tracestate`, and the text of the origin of the `traceparent` that it came with.
+type State<'a> = (&'a [u8], &'a [u8; Origin::TEXT_LENGTH]);
+
 /// Only Trace Context or B3 is there. `before`: the interaction before the parent's, which B3 may
-/// tell. `state`: the `tracestate`, and the text of the parent's origin.
+/// tell.
 fn continue_parent(
     out: &mut Extracted,
     parent: &TraceParent,
     before: Option<Interaction>,
-    state: Option<(&[u8], &[u8; Origin::TEXT_LENGTH])>,
+    state: Option<State<'_>>,
     shape: Shape,
 ) {
     out.flags = parent.flags;
@@ -321,13 +324,8 @@ fn continue_parent(
         {
             return continue_sv(out, parent, shape);
         }
-        let state = read_state(out, list);
-        out.tracestate = state.passed_on();
-        if let Some(value) = state.sv {
-            match sv::read(value, origin, out.place(parent.origin, k)) {
-                Ok(()) => return continue_sv(out, parent, shape),
-                Err(fault) => out.sv_fault = Some(fault),
-            }
+        if continue_member(out, parent, (list, origin), shape) {
+            return;
         }
     }
     let id = out.place(parent.origin, k);
@@ -338,15 +336,42 @@ fn continue_parent(
     id.stack.push(StackId::of(parent.interaction, shape.width));
 }
 
+/// Continues by our member of any `tracestate`; `false` where it has none to continue by.
+#[inline(never)]
+fn continue_member(
+    out: &mut Extracted,
+    parent: &TraceParent,
+    (list, origin): State<'_>,
+    shape: Shape,
+) -> bool {
+    let state = read_state(out, list);
+    out.tracestate = state.passed_on();
+    let Some(value) = state.sv else {
+        return false;
+    };
+    let read = sv::read(value, origin, out.place(parent.origin, shape.k));
+    out.sv_fault = read.err();
+    if read.is_ok() {
+        continue_sv(out, parent, shape);
+    }
+    read.is_ok()
+}
+
 /// `out` has the identifier of an `sv` member that came beside `parent`.
+#[inline]
 fn continue_sv(out: &mut Extracted, parent: &TraceParent, shape: Shape) {
     let Some(id) = &mut out.identifier else {
         return;
     };
     out.ignored_hop = !id.own().matches(&parent.interaction.into());
     if out.ignored_hop {
-        *id = id.advance(parent.interaction, shape);
+        advance_in_place(id, parent.interaction, shape);
     }
+}
+
+#[inline(never)]
+fn advance_in_place(id: &mut RequestIdentifier, own: Interaction, shape: Shape) {
+    *id = id.advance(own, shape);
 }
 
 /// The header values of an outbound request.

@@ -62,6 +62,18 @@ impl StackId {
         }
     }
 
+    /// The id of four bytes.
+    #[inline]
+    pub(crate) fn of_four(bytes: [u8; 4]) -> Self {
+        Self::from_padded(u64::from(u32::from_le_bytes(bytes)).to_le_bytes(), 4)
+    }
+
+    /// The first four bytes, of which those that are not known are zero.
+    #[inline]
+    pub(crate) fn first_four(&self) -> [u8; 4] {
+        (u64::from_le_bytes(self.bytes) as u32).to_le_bytes()
+    }
+
     /// The id cut to `width` bytes (1 to 8; out of range is clamped).
     #[must_use]
     #[inline]
@@ -83,6 +95,12 @@ impl StackId {
             bytes: masked(self.bytes, width),
             width: self.width.min(width),
         }
+    }
+
+    /// As [`Self::cut`], to a width of 1 to 8 that it has at least.
+    #[inline]
+    pub(crate) fn cut_known(self, width: u8) -> Self {
+        Self::from_padded(self.bytes, width)
     }
 
     /// The bytes that are known, 1 to 8.
@@ -118,7 +136,7 @@ impl StackId {
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
         let shared = u32::from(self.width.min(other.width)) * 8;
-        (self.to_bits() ^ other.to_bits()).leading_zeros() >= shared
+        (self.to_bits() ^ other.to_bits()) >> (64 - shared) == 0
     }
 }
 

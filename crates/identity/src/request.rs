@@ -146,12 +146,13 @@ impl RequestIdentifier {
     /// As [`Self::advance`], into the place of another: who makes call after call need not move
     /// what is big to move.
     pub fn advance_to(&self, own: Interaction, shape: Shape, next: &mut Self) {
-        next.unfill(self.origin, shape.k);
+        next.origin = self.origin;
         let deeper = self.depth.saturating_add(shape.depth_increment);
         next.depth = deeper.min(DEPTH_MAX);
-        let kept = usize::from(next.k) - 1;
+        next.k = shape.k.clamp(1, STACK_MAX as u8);
+        let own = StackId::of(own, shape.width);
         next.stack
-            .advance(&self.stack, kept, own.into(), shape.width);
+            .advance(&self.stack, usize::from(next.k) - 1, own);
     }
 
     /// The same at another depth, at most [`DEPTH_MAX`]: for depths that are no numbers of calls
@@ -189,7 +190,7 @@ impl RequestIdentifier {
     /// This request's own id.
     #[must_use]
     pub fn own(&self) -> StackId {
-        self.stack[self.stack.len() - 1]
+        self.stack.newest()
     }
 
     /// Reads the value of a `selvedge-request` header, without white space around it.

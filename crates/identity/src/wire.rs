@@ -4,14 +4,15 @@
 pub(crate) mod base64;
 pub(crate) mod check;
 mod hex;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod sse;
 mod text;
 pub(crate) mod varint;
 
 use thiserror::Error;
 
-pub(crate) use hex::{hex, hex_u64, parse_hex, parse_hex_u64, unhex};
+pub(crate) use hex::{hex, hex_u64, parse_hex, parse_hex_u64, unhex, unhex_both};
 pub use text::HeaderText;
-pub(crate) use text::TO_EIGHT;
 
 /// A text that is not the identifier it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -90,9 +91,8 @@ macro_rules! bytes_id {
             /// # Errors
             /// Unless it is lower-case hex of the right length and not all zero.
             pub fn parse(text: &[u8]) -> Result<Self, crate::ParseIdError> {
-                let mut bytes = [0; $length];
-                crate::wire::parse_hex(text, &mut bytes)
-                    .and_then(|()| Self::from_bytes(bytes))
+                crate::wire::parse_hex::<$length, { $length * 2 }>(text)
+                    .and_then(Self::from_bytes)
                     .ok_or(crate::ParseIdError::new($what))
             }
         }

@@ -54,8 +54,7 @@ fn parse_line(line: &str) -> Option<(KeyId, Key)> {
     let &[character] = id.as_bytes() else {
         return None;
     };
-    let mut bytes = [0; 32];
-    parse_hex(secret.as_bytes(), &mut bytes)?;
+    let bytes = parse_hex::<32, 64>(secret.as_bytes())?;
     words
         .next()
         .is_none()

@@ -89,9 +89,11 @@ fn parse_width(digit: u8) -> Option<u8> {
 }
 
 pub(super) fn write(id: &RequestIdentifier, out: &mut HeaderText<{ RequestIdentifier::TEXT_MAX }>) {
-    let width = id.stack[0].width();
-    let same = stack::all_have(&id.stack, width);
-    if id.k < 10 && id.depth < 32 && same {
+    let width = id.stack.width();
+    if let Some(width) = width
+        && id.k < 10
+        && id.depth < 32
+    {
         let depth = base64::digit(id.depth as u8);
         out.put(&[
             b'1',
@@ -108,7 +110,7 @@ pub(super) fn write(id: &RequestIdentifier, out: &mut HeaderText<{ RequestIdenti
     }
     out.put(&hex::<16, { Origin::TEXT_LENGTH }>(id.origin.as_bytes()));
     out.put(b".");
-    if same {
+    if let Some(width) = width {
         stack::put_cut(out, &id.stack, width);
     } else {
         stack::put(out, &id.stack);
@@ -120,9 +122,8 @@ pub(super) fn write(id: &RequestIdentifier, out: &mut HeaderText<{ RequestIdenti
 
 fn put_widths_k_depth<const N: usize>(id: &RequestIdentifier, out: &mut HeaderText<N>) {
     out.put(b"1.");
-    let first = id.stack[0].width();
-    if stack::all_have(&id.stack, first) {
-        out.put(&[b'0' + first]);
+    if let Some(width) = id.stack.width() {
+        out.put(&[b'0' + width]);
     } else {
         for i in id.stack.iter() {
             out.put(&[b'0' + i.width()]);

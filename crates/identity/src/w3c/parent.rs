@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::FLAGS_KNOWN;
-use crate::wire::{HeaderText, hex, unhex};
+use crate::wire::{HeaderText, hex, unhex, unhex_both};
 use crate::{Interaction, Origin};
 
 /// A `traceparent` header: origin, the interaction of this hop, flags.
@@ -48,11 +48,11 @@ impl TraceParent {
         if [known[2], known[35], known[52]] != *b"---" {
             return None;
         }
-        let [version, flags] = unhex(&[known[0], known[1], known[53], known[54]])?;
-        let whole = match version {
-            0 => more.is_empty(),
-            0xff => false,
-            _ => more.is_empty() || more[0] == b'-',
+        let [flags] = unhex(&[known[53], known[54]])?;
+        let whole = match [known[0], known[1]] {
+            [b'0', b'0'] => more.is_empty(),
+            [b'f', b'f'] => false,
+            later => unhex::<1, 2>(&later).is_some() && matches!(more, [] | [b'-', ..]),
         };
         if !whole {
             return None;
@@ -96,7 +96,7 @@ impl fmt::Display for TraceParent {
     }
 }
 
-/// Bytes of both ids. They are read and written at once, which takes little longer than one alone.
+/// Bytes of both ids. They are written at once, which takes little longer than one alone.
 const IDS: usize = Origin::LENGTH + Interaction::LENGTH;
 
 /// Reads the texts of an origin and of an interaction.
@@ -105,13 +105,10 @@ pub(crate) fn read_ids(
     origin: &[u8; Origin::TEXT_LENGTH],
     interaction: &[u8; 16],
 ) -> Option<(Origin, Interaction)> {
-    let mut text = [0; IDS * 2];
-    text[..origin.len()].copy_from_slice(origin);
-    text[origin.len()..].copy_from_slice(interaction);
-    let ids = unhex::<IDS, { IDS * 2 }>(&text)?;
+    let (origin, interaction) = unhex_both(origin, interaction)?;
     Some((
-        Origin::from_bytes(*ids.first_chunk()?)?,
-        Interaction::from_bytes(*ids.last_chunk()?)?,
+        Origin::from_bytes(origin)?,
+        Interaction::from_bytes(interaction)?,
     ))
 }
 

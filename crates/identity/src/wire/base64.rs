@@ -2,8 +2,9 @@
 //! character must be zero, so that bytes have one text only.
 //!
 //! By tables: measured against arithmetic on vectors, which is no faster where a machine's oldest
-//! instructions must do. Own code, because it must write into a caller's buffer without allocating and its alphabet
-//! also serves for numbers ([`super::varint`]) and key ids. No `=` ever: W3C Trace Context
+//! instructions must do. (Where newer ones may, ids of four bytes are read and written by those: see
+//! `sse`.) Own code, because it must write into a caller's buffer without allocating and its
+//! alphabet also serves for numbers ([`super::varint`]) and key ids. No `=` ever: W3C Trace Context
 //! forbids it in a member's value.
 
 use super::HeaderText;
@@ -102,9 +103,10 @@ fn bits([a, b, c, d]: [u8; 4]) -> u32 {
     in_group(0, a) | in_group(1, b) | in_group(2, c) | in_group(3, d)
 }
 
-/// The sixteen characters of three numbers: the fewest whole ones that are whole groups too.
+/// The sixteen characters of three times four bytes: the fewest that are whole groups too.
 #[inline]
-pub(crate) fn of_numbers([first, second, third]: [u32; 3]) -> [u8; 16] {
+pub(crate) fn of_fours(fours: [[u8; 4]; 3]) -> [u8; 16] {
+    let [first, second, third] = fours.map(u32::from_be_bytes);
     let groups = [
         first >> 8,
         first << 16 | second >> 16,
@@ -174,10 +176,10 @@ impl Writer {
 pub(crate) struct Seen(u32);
 
 impl Seen {
-    /// Three numbers of 32 bits, as [`of_numbers`] writes them. What they are worth,
+    /// Three times four bytes, as [`of_fours`] writes them. What they are worth,
     /// [`Self::is_good`] says then.
     #[inline]
-    pub(crate) fn numbers(&mut self, piece: &[u8; 16]) -> [u32; 3] {
+    pub(crate) fn fours(&mut self, piece: &[u8; 16]) -> [[u8; 4]; 3] {
         // (Not by `map` over an array, which the compiler does by moving it about.)
         let [p, q, r, s, t, u, v, w, rest @ ..] = *piece;
         let (a, b) = (bits([p, q, r, s]), bits([t, u, v, w]));
@@ -185,9 +187,9 @@ impl Seen {
         let (c, d) = (bits([p, q, r, s]), bits([t, u, v, w]));
         self.0 |= a | b | c | d;
         [
-            a << 8 | (b & (WRONG - 1)) >> 16,
-            b << 16 | (c & (WRONG - 1)) >> 8,
-            c << 24 | (d & (WRONG - 1)),
+            (a << 8 | (b & (WRONG - 1)) >> 16).to_be_bytes(),
+            (b << 16 | (c & (WRONG - 1)) >> 8).to_be_bytes(),
+            (c << 24 | (d & (WRONG - 1))).to_be_bytes(),
         ]
     }
 

@@ -37,9 +37,33 @@ pub(crate) fn unhex<const BYTES: usize, const TEXT: usize>(
     text: &[u8; TEXT],
 ) -> Option<[u8; BYTES]> {
     const { assert!(TEXT == BYTES * 2) };
-    let mut out = [0; BYTES];
-    parse_hex(text, &mut out)?;
-    Some(out)
+    let (mut out, mut wrong) = ([0; BYTES], 0);
+    for (byte, pair) in out.iter_mut().zip(text.as_chunks().0) {
+        let pair = u16::from_le_bytes(*pair);
+        // Letters have bit 6, and of their lowest four bits 1 to 6 are ten and more.
+        let values = ((pair & 0x0f0f) + (pair >> 6 & 0x0101) * 9) & 0x0f0f;
+        // They are right where they are written as they came.
+        wrong |= digits(values) ^ pair;
+        *byte = (values << 4 | values >> 8) as u8;
+    }
+    (wrong == 0).then_some(out)
+}
+
+/// The bytes of two texts, read at once: it takes little longer than one alone.
+#[inline]
+pub(crate) fn unhex_both(long: &[u8; 32], short: &[u8; 16]) -> Option<([u8; 16], [u8; 8])> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(sse) = super::sse::sse()
+        && let [first, second] = long.as_chunks().0
+    {
+        return super::sse::unhex_pieces(sse, first, second, short);
+    }
+    unhex_each(long, short)
+}
+
+#[inline(never)]
+fn unhex_each(long: &[u8; 32], short: &[u8; 16]) -> Option<([u8; 16], [u8; 8])> {
+    Some((unhex(long)?, unhex(short)?))
 }
 
 /// Appends `bytes` in lower-case hex. The caller has sized the string.
@@ -51,22 +75,10 @@ fn push_hex<const N: usize>(out: &mut ArrayString<N>, bytes: &[u8]) {
     }
 }
 
-/// Reads exactly `out.len()` bytes of lower-case hex.
+/// As [`unhex`], of a text of any length.
 #[inline]
-pub(crate) fn parse_hex(text: &[u8], out: &mut [u8]) -> Option<()> {
-    if text.len() != out.len() * 2 {
-        return None;
-    }
-    let mut wrong = 0;
-    for (byte, pair) in out.iter_mut().zip(text.as_chunks().0) {
-        let pair = u16::from_le_bytes(*pair);
-        // Letters have bit 6, and of their lowest four bits 1 to 6 are ten and more.
-        let values = ((pair & 0x0f0f) + (pair >> 6 & 0x0101) * 9) & 0x0f0f;
-        // They are right where they are written as they came.
-        wrong |= digits(values) ^ pair;
-        *byte = (values << 4 | values >> 8) as u8;
-    }
-    (wrong == 0).then_some(())
+pub(crate) fn parse_hex<const BYTES: usize, const TEXT: usize>(text: &[u8]) -> Option<[u8; BYTES]> {
+    unhex::<BYTES, TEXT>(text.try_into().ok()?)
 }
 
 pub(crate) fn hex_u64(value: u64) -> ArrayString<16> {
@@ -76,15 +88,37 @@ pub(crate) fn hex_u64(value: u64) -> ArrayString<16> {
 }
 
 pub(crate) fn parse_hex_u64(text: &[u8]) -> Option<u64> {
-    text.try_into()
-        .ok()
-        .and_then(unhex::<8, 16>)
-        .map(u64::from_be_bytes)
+    parse_hex::<8, 16>(text).map(u64::from_be_bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn both_texts_are_read_as_each_alone() {
+        let (long, short) = (b"0123456789abcdeffedcba9876543210", b"7f00e1d2c3b4a596");
+        for byte in 0..=255 {
+            for at in 0..48_usize {
+                let (mut long, mut short) = (*long, *short);
+                match at.checked_sub(32) {
+                    None => long[at] = byte,
+                    Some(at) => short[at] = byte,
+                }
+                let each = unhex_each(&long, &short);
+                assert_eq!(unhex_both(&long, &short), each, "{byte:#x} at {at}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_ids_are_read_from_both_texts(ids: ([u8; 16], [u8; 8])) {
+            prop_assert_eq!(unhex_both(&hex(&ids.0), &hex(&ids.1)), Some(ids));
+        }
+    }
 
     #[test]
     fn every_byte_but_the_sixteen_digits_is_refused_at_every_place() {
@@ -102,12 +136,10 @@ mod tests {
                 assert_eq!(unhex::<24, 48>(&text), expected, "{byte:#x} at {at}");
                 // Pieces of other lengths are read by other instructions.
                 let start = at - at % 16;
-                let mut piece = [0; 8];
-                let read = parse_hex(&text[start..start + 16], &mut piece);
-                assert_eq!(read.is_some(), is_digit, "{byte:#x} at {at}");
-                if let Some(expected) = expected {
-                    assert_eq!(piece, expected[start / 2..][..8]);
-                }
+                let piece = parse_hex::<8, 16>(&text[start..start + 16]);
+                let expected: Option<[u8; 24]> = expected;
+                let of_piece = expected.and_then(|all| all[start / 2..].first_chunk().copied());
+                assert_eq!(piece, of_piece, "{byte:#x} at {at}");
             }
             let read = unhex(&[b'7', byte]);
             let value = char::from(byte).to_digit(16).filter(|_| is_digit);
@@ -122,9 +154,8 @@ mod tests {
             push_hex(&mut out, &[byte, byte ^ 0x5a, 1, 2, byte]);
             let expected = format!("{byte:02x}{:02x}0102{byte:02x}", byte ^ 0x5a);
             assert_eq!(out.as_str(), expected);
-            let mut back = [0; 5];
-            assert_eq!(parse_hex(out.as_bytes(), &mut back), Some(()));
-            assert_eq!(back, [byte, byte ^ 0x5a, 1, 2, byte]);
+            let back = parse_hex::<5, 10>(out.as_bytes());
+            assert_eq!(back, Some([byte, byte ^ 0x5a, 1, 2, byte]));
         }
     }
 
@@ -132,7 +163,7 @@ mod tests {
     fn a_text_of_another_length_is_refused() {
         assert_eq!(parse_hex_u64(b"0123456789abcde"), None);
         assert_eq!(parse_hex_u64(b"0123456789abcdef0"), None);
-        assert_eq!(parse_hex(b"000", &mut [0; 1]), None);
+        assert_eq!(parse_hex::<1, 2>(b"000"), None);
         assert_eq!(
             parse_hex_u64(b"0123456789abcdef"),
             Some(0x0123_4567_89ab_cdef)

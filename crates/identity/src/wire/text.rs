@@ -12,12 +12,7 @@ use arrayvec::ArrayVec;
 
 /// A header value of at most `N` characters of ASCII.
 #[derive(Clone, PartialEq, Eq, Default)]
-#[repr(align(8))]
 pub struct HeaderText<const N: usize>(ArrayVec<u8, N>);
-
-/// How many bytes of a text stand before the first that lies at a multiple of eight: a check takes
-/// eight bytes at a time from there.
-pub(crate) const TO_EIGHT: usize = 4;
 
 impl<const N: usize> HeaderText<N> {
     pub(crate) fn new() -> Self {
@@ -37,12 +32,6 @@ impl<const N: usize> HeaderText<N> {
     pub(crate) fn put(&mut self, part: &[u8]) {
         let fitted = self.0.try_extend_from_slice(part);
         debug_assert!(fitted.is_ok(), "a text of {N} characters is full");
-    }
-
-    /// Cuts it to the first `length` bytes.
-    #[inline]
-    pub(crate) fn truncate(&mut self, length: usize) {
-        self.0.truncate(length);
     }
 
     /// As an empty one.

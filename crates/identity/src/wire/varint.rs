@@ -46,7 +46,16 @@ pub(crate) fn put_digits<const N: usize>(out: &mut HeaderText<N>, number: u32) {
 
 /// Reads a number's digits from the start of `text`; returns it and how many they were. `None`
 /// if there are more than 6, a needless one, or a character that is no digit.
+#[inline]
 pub(crate) fn read_digits(text: &[u8]) -> Option<(u32, usize)> {
+    match base64::digit_value(*text.first()?) {
+        Some(only @ 0..DIGIT_MORE) => Some((only.into(), 1)),
+        _ => read_several_digits(text),
+    }
+}
+
+#[inline(never)]
+fn read_several_digits(text: &[u8]) -> Option<(u32, usize)> {
     let mut number = 0;
     for (at, &character) in text.iter().take(DIGITS_MAX).enumerate() {
         let group = base64::digit_value(character)?;
