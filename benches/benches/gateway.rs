@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use selvedge_benches::program::{built, selvedge};
+use selvedge_benches::program::{built, cpu_s, selvedge};
 use selvedge_identity::{ClientId, KeyRing, SessionId, SessionToken};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,8 +27,6 @@ const CONNECTIONS: usize = 64;
 const ROUND: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 3;
 const BODY: [u8; 64] = [b'x'; 64];
-/// Clock ticks a second in /proc/PID/stat (Linux, x86 and ARM).
-const TICKS: f64 = 100.0;
 
 #[tokio::main]
 async fn main() {
@@ -197,15 +195,6 @@ async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) {
             }
         }
     }
-}
-
-/// User and system time that a process has used, in seconds.
-fn cpu_s(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    let after_name = stat.rsplit(')').next().expect("fields");
-    let fields: Vec<&str> = after_name.split_whitespace().collect();
-    let ticks = |index: usize| fields[index].parse::<f64>().expect("a number");
-    (ticks(11) + ticks(12)) / TICKS
 }
 
 /// Answers every request with 64 bytes.

@@ -8,10 +8,9 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use selvedge_benches::program::selvedge;
+use selvedge_benches::program::Running;
 use serde_json::Value;
 
 use super::{cpu, dnsperf};
@@ -31,18 +30,18 @@ pub(super) fn races(folder: &Path) {
         text
     });
     std::fs::write(&questions, text).expect("written");
-    let up = Up::start(folder);
+    let up = start(folder);
     for rate in RATES {
-        let before = (up.count("raced"), cpu(up.child.id()));
+        let before = (count(&up, "raced"), cpu(up.pid()));
         // So many are under way at once as a resolver of many users would have.
-        let mut perf = dnsperf(up.dns, &questions, SECONDS, 64);
+        let mut perf = dnsperf(up.address("dns").port(), &questions, SECONDS, 64);
         if rate > 0 {
             perf.args(["-Q", &rate.to_string()]);
         }
         let told = super::told(&mut perf);
-        let raced = (up.count("raced") - before.0) as f64;
+        let raced = (count(&up, "raced") - before.0) as f64;
         let took_ms = told.value("Average Latency") * 1e3;
-        let used = (cpu(up.child.id()) - before.1).as_secs_f64();
+        let used = (cpu(up.pid()) - before.1).as_secs_f64();
         let completed = told.value("Queries completed");
         println!(
             "{:.0} questions/s, {:.1} % of them raced, {:.0} lost: {took_ms:.2} ms on average, {:.0} µs of CPU each",
@@ -59,108 +58,60 @@ pub(super) fn races(folder: &Path) {
     }
 }
 
-/// The program.
-struct Up {
-    child: Child,
-    admin: String,
-    dns: u16,
-}
-
-impl Up {
-    fn start(folder: &Path) -> Self {
-        let zone = folder.join("raced.zone");
-        let mut records =
-            String::from("$TTL 30\n@ SOA ns admin 1 3600 600 86400 30\n@ NS ns\nns A 127.0.0.1\n");
-        let mut config = format!(
-            "[dns.race]\nproven = [\"127.0.0.0/8\"]\n[dns.limit]\nper_s = 0\n\
-             [race]\ndelay = \"{DELAY_MS}ms\"\n\
-             [[dns.zone]]\norigin = \"bench.example\"\nfile = \"{}\"\n\
-             [[dns.name]]\nname = \"*.raced.bench.example\"\npolicy = \"race\"\n",
-            zone.display()
+/// The program, once all its sites race.
+fn start(folder: &Path) -> Running {
+    let zone = folder.join("raced.zone");
+    let mut records =
+        String::from("$TTL 30\n@ SOA ns admin 1 3600 600 86400 30\n@ NS ns\nns A 127.0.0.1\n");
+    let mut config = format!(
+        "[dns.race]\nproven = [\"127.0.0.0/8\"]\n[dns.limit]\nper_s = 0\n\
+         [race]\ndelay = \"{DELAY_MS}ms\"\n\
+         [[dns.zone]]\norigin = \"bench.example\"\nfile = \"{}\"\n\
+         [[dns.name]]\nname = \"*.raced.bench.example\"\npolicy = \"race\"\n",
+        zone.display()
+    );
+    for site in 1..=SITES {
+        let _ = writeln!(records, "*.raced A 127.0.1.{site}");
+        let _ = writeln!(
+            config,
+            "[[dns.site]]\nname = \"content-{site}\"\naddresses = [\"127.0.1.{site}\"]"
         );
-        for site in 1..=SITES {
-            let _ = writeln!(records, "*.raced A 127.0.1.{site}");
-            let _ = writeln!(
-                config,
-                "[[dns.site]]\nname = \"content-{site}\"\naddresses = [\"127.0.1.{site}\"]"
-            );
-        }
-        let (path, ports) = (folder.join("raced.toml"), folder.join("ports"));
-        std::fs::write(&zone, records).expect("written");
-        std::fs::write(&path, config).expect("written");
-        let child = selvedge()
-            .args(["up", "--ephemeral", "--servers", &SITES.to_string()])
-            .arg("--config")
-            .arg(&path)
-            .arg("--data")
-            .arg(folder.join("data"))
-            .arg("--ports-file")
-            .arg(&ports)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        let mut up = Self {
-            child,
-            admin: String::new(),
-            dns: 0,
-        };
-        let ports: Value = up.until("it serves", || {
-            serde_json::from_slice(&std::fs::read(&ports).ok()?).ok()
-        });
-        let address = |name: &str| ports[name].as_str().expect("a port").to_owned();
-        up.admin = address("admin");
-        up.dns = address("dns")
-            .rsplit(':')
-            .next()
-            .and_then(|p| p.parse().ok())
-            .expect("a port");
-        up.until("all race", || {
-            let status: Value = serde_json::from_str(&get(&up.admin, "/api/v1/races")).ok()?;
-            let racing = |replica: &Value| replica["racing"] == true;
-            let racing = status["replicas"]
-                .as_array()?
-                .iter()
-                .filter(|r| racing(r))
-                .count();
-            (racing == SITES).then_some(())
-        });
-        up
     }
-
-    fn until<T>(&self, what: &str, mut is: impl FnMut() -> Option<T>) -> T {
-        let start = Instant::now();
-        loop {
-            if let Some(is) = is() {
-                return is;
-            }
-            assert!(
-                start.elapsed() < Duration::from_secs(60),
-                "{what}: not within a minute"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    let path = folder.join("raced.toml");
+    std::fs::write(&zone, records).expect("written");
+    std::fs::write(&path, config).expect("written");
+    let up = Running::up(folder, &path, &["--servers", &SITES.to_string()]);
+    let start = Instant::now();
+    while racing(&up) < SITES {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "not all race within a minute"
+        );
+        std::thread::sleep(Duration::from_millis(20));
     }
-
-    /// What the name server counted.
-    fn count(&self, what: &str) -> u64 {
-        let metrics = get(&self.admin, "/metrics");
-        let name = format!("selvedge_dns_{what}_total ");
-        let line = metrics.lines().find(|line| line.starts_with(&name));
-        let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
-        value.unwrap_or_else(|| panic!("{what} is not counted"))
-    }
+    up
 }
 
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// How many sites race.
+fn racing(up: &Running) -> usize {
+    let status: Value = serde_json::from_str(&get(up, "/api/v1/races")).unwrap_or_default();
+    let replicas = status["replicas"].as_array();
+    let racing = |replica: &&Value| replica["racing"] == true;
+    replicas.map_or(0, |all| all.iter().filter(racing).count())
+}
+
+/// What the name server counted.
+fn count(up: &Running, what: &str) -> u64 {
+    let metrics = get(up, "/metrics");
+    let name = format!("selvedge_dns_{what}_total ");
+    let line = metrics.lines().find(|line| line.starts_with(&name));
+    let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    value.unwrap_or_else(|| panic!("{what} is not counted"))
 }
 
 /// The body of an answer of the admin port.
-fn get(admin: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(admin.trim_start_matches("http://")).expect("it listens");
+fn get(up: &Running, path: &str) -> String {
+    let mut stream = TcpStream::connect(up.address("admin")).expect("it listens");
     write!(stream, "GET {path} HTTP/1.0\r\nhost: bench\r\n\r\n").expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("read");
