@@ -92,7 +92,10 @@ pub struct Inserter {
     queue: VecDeque<Bytes>,
     last_beat: Option<u64>,
     last_splice: Option<u64>,
-    placed: Vec<Placed>,
+    /// Packets of `queue` that have gone out.
+    sent: u64,
+    /// What was placed, each with what `sent` is once its last packet has gone out.
+    placed: VecDeque<(u64, Placed)>,
 }
 
 impl Inserter {
@@ -122,7 +125,8 @@ impl Inserter {
             queue: VecDeque::new(),
             last_beat: None,
             last_splice: None,
-            placed: Vec::new(),
+            sent: 0,
+            placed: VecDeque::new(),
         }
     }
 
@@ -163,9 +167,12 @@ impl Inserter {
         Ok(())
     }
 
-    /// What was placed since it was last asked for, heartbeats left out.
+    /// What was placed since it was last asked for, each once its last packet has gone out;
+    /// heartbeats left out.
     pub fn take_placed(&mut self) -> Vec<Placed> {
-        std::mem::take(&mut self.placed)
+        let out = self.placed.iter().take_while(|(end, _)| *end <= self.sent);
+        let out = out.count();
+        self.placed.drain(..out).map(|(_, placed)| placed).collect()
     }
 
     /// The faults so far.
@@ -260,7 +267,12 @@ impl Inserter {
     }
 
     fn own(&mut self) -> Option<Bytes> {
-        self.maps.pop_front().or_else(|| self.queue.pop_front())
+        if let Some(map) = self.maps.pop_front() {
+            return Some(map);
+        }
+        let own = self.queue.pop_front()?;
+        self.sent += 1;
+        Some(own)
     }
 
     /// Handles a packet that is looked at, or seen for the first time.
@@ -509,7 +521,8 @@ impl Inserter {
             self.tag(pts, &[placed.json()]);
             self.splice(&cue.write());
             self.board.set(indication);
-            self.placed.push(placed);
+            let end = self.sent + self.queue.len() as u64;
+            self.placed.push_back((end, placed));
         }
     }
 

@@ -66,6 +66,39 @@ fn an_indication_is_in_the_next_packets_in_both_forms_under_one_id_and_time() {
     assert_eq!(output.len(), input.len());
 }
 
+/// Whoever acknowledges what is told as placed would else acknowledge a tag that a crash cuts off.
+#[test]
+fn what_is_told_as_placed_is_out_whole_in_both_forms() {
+    // More is placed than null packets make room for: it comes to wait.
+    let made = Made {
+        nulls: 3,
+        ..Made::default()
+    };
+    let mut inserter = inserter();
+    let mut output = Vec::new();
+    let mut told = 0;
+    for (number, packets) in made.bytes().chunks(7 * PACKET).enumerate() {
+        if number % 10 == 0 {
+            let placed = inserter.place(indication(number as u64));
+            placed.expect("it fits");
+        }
+        let taken = inserter.push(packets, Timestamp(0), &mut output);
+        taken.expect("taken");
+        for placed in inserter.take_placed() {
+            let id = placed.indication.id;
+            let forms = seen(&output).into_iter().filter(|seen| match seen {
+                Seen::Id3(placed) => !placed.repeat && placed.indication.id == id,
+                Seen::Cue(cue) => cue.id == id,
+                _ => false,
+            });
+            assert_eq!(forms.count(), 2, "{id}");
+            told += 1;
+        }
+    }
+    let all = made.packets.div_ceil(70);
+    assert!((all / 2..all).contains(&told), "{told} of {all}");
+}
+
 #[test]
 fn a_state_is_repeated_every_450_ms_with_its_first_id() {
     let made = Made {
