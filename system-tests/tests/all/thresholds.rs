@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use crate::processes::Fleet;
 
 /// A server that takes notifications; of every `refused` it answers one with an error.
-async fn webhook(refused: u64) -> (String, mpsc::UnboundedReceiver<Value>) {
+pub(crate) async fn webhook(refused: u64) -> (String, mpsc::UnboundedReceiver<Value>) {
     type Shared = (mpsc::UnboundedSender<Value>, Arc<AtomicU64>);
     async fn take(State((sender, count)): State<Shared>, body: Bytes) -> StatusCode {
         let refused = count.load(Ordering::Relaxed) >> 32;
