@@ -158,7 +158,7 @@ fn listen(udp: &Udp) -> io::Result<UdpSocket> {
         SocketAddr::V6(address) if udp.is_group() => {
             socket.set_reuse_address(true)?;
             socket.bind(&udp.address.into())?;
-            socket.join_multicast_v6(address.ip(), 0)?;
+            socket.join_multicast_v6(address.ip(), address.scope_id())?;
         }
         _ => socket.bind(&udp.address.into())?,
     }

@@ -73,7 +73,8 @@ pub struct Udp {
     pub address: SocketAddr,
     /// How many routers a datagram to a group may cross.
     pub ttl: u8,
-    /// The interface for a group, by its own address.
+    /// The interface for a group of IPv4, by its own address; for one of IPv6 it is the address's
+    /// scope.
     pub interface: Option<Ipv4Addr>,
 }
 
@@ -134,15 +135,20 @@ impl FromStr for Udp {
         };
         for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
             match setting.split_once('=') {
-                Some(("ttl", ttl)) => {
+                Some(("ttl", ttl)) if udp.is_group() => {
                     udp.ttl = ttl.parse().map_err(|_| wrong("ttl is 0 to 255"))?;
                 }
-                Some(("iface", own)) => {
+                Some(("iface", own)) if udp.is_group() && udp.address.is_ipv4() => {
                     let own = own.parse();
                     udp.interface =
                         Some(own.map_err(|_| wrong("iface is the interface's IPv4 address"))?);
                 }
-                _ => return Err(wrong("there are the settings ttl and iface")),
+                Some(("iface", _)) if udp.is_group() => {
+                    return Err(wrong(
+                        "an interface for IPv6 is a number in the address, as in [ff15::1%2]:5000",
+                    ));
+                }
+                _ => return Err(wrong("there are the settings ttl and iface, for groups")),
             }
         }
         Ok(udp)
@@ -207,6 +213,9 @@ mod tests {
         for text in [
             "udp://nobody",
             "udp://1.2.3.4:5?hops=3",
+            "udp://1.2.3.4:5?ttl=3",
+            "udp://1.2.3.4:5?iface=127.0.0.1",
+            "udp://[ff15::1%2]:5?iface=127.0.0.1",
             "srt://1.2.3.4:5",
             "hls://",
         ] {

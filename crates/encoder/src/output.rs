@@ -1,9 +1,12 @@
 //! Where packets go.
 
 use std::fs::File;
-use std::io::{self, Write};
-use std::net::{Ipv4Addr, UdpSocket};
+use std::io::{self, IoSlice, Write};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd as _;
 
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
 use selvedge_entry::Timestamp;
 use selvedge_video::Placed;
 use selvedge_video::packet::PACKET;
@@ -16,6 +19,8 @@ use crate::options::{EncoderOptions, Output, Udp};
 
 /// Packets of a datagram: as many as an Ethernet frame holds.
 const DATAGRAM: usize = 7 * PACKET;
+/// Datagrams sent with one system call.
+const BATCH: usize = 32;
 
 /// An output at work.
 pub(crate) enum Sink {
@@ -99,15 +104,16 @@ impl Datagrams {
     fn new(udp: &Udp, counted: Counted) -> io::Result<Self> {
         let domain = Domain::for_address(udp.address);
         let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-        if udp.is_group() && udp.address.is_ipv4() {
-            socket.set_multicast_ttl_v4(u32::from(udp.ttl))?;
-            if let Some(own) = udp.interface {
-                socket.set_multicast_if_v4(&own)?;
-            } else {
-                socket.set_multicast_if_v4(&Ipv4Addr::UNSPECIFIED)?;
+        match udp.address {
+            SocketAddr::V4(_) if udp.is_group() => {
+                socket.set_multicast_ttl_v4(u32::from(udp.ttl))?;
+                socket.set_multicast_if_v4(&udp.interface.unwrap_or(Ipv4Addr::UNSPECIFIED))?;
             }
-        } else if udp.is_group() {
-            socket.set_multicast_hops_v6(u32::from(udp.ttl))?;
+            SocketAddr::V6(address) if udp.is_group() => {
+                socket.set_multicast_hops_v6(u32::from(udp.ttl))?;
+                socket.set_multicast_if_v6(address.scope_id())?;
+            }
+            _ => {}
         }
         let socket: UdpSocket = socket.into();
         socket.connect(udp.address)?;
@@ -122,31 +128,93 @@ impl Datagrams {
     fn send(&mut self, packets: &[u8]) {
         self.held.extend_from_slice(packets);
         let whole = self.held.len() / DATAGRAM * DATAGRAM;
-        let held = std::mem::take(&mut self.held);
-        for datagram in held[..whole].chunks(DATAGRAM) {
-            self.datagram(datagram);
-        }
-        self.held.extend_from_slice(&held[whole..]);
+        let mut held = std::mem::take(&mut self.held);
+        self.datagrams(&held[..whole]);
+        held.drain(..whole);
+        self.held = held;
     }
 
     fn flush(&mut self) {
-        if !self.held.is_empty() {
-            let held = std::mem::take(&mut self.held);
-            self.datagram(&held);
+        let held = std::mem::take(&mut self.held);
+        self.datagrams(&held);
+    }
+
+    /// Sends packets as datagrams, of which the last may be shorter.
+    fn datagrams(&mut self, packets: &[u8]) {
+        let slices: Vec<[IoSlice<'_>; 1]> = packets
+            .chunks(DATAGRAM)
+            .map(|datagram| [IoSlice::new(datagram)])
+            .collect();
+        let mut from = 0;
+        while from < slices.len() {
+            let batch = &slices[from..(from + BATCH).min(slices.len())];
+            // To where the socket is connected.
+            let to = [None::<SockaddrStorage>; BATCH];
+            let mut headers = MultiHeaders::preallocate(batch.len(), None);
+            let (fd, none) = (self.socket.as_raw_fd(), MsgFlags::empty());
+            match sendmmsg(fd, &mut headers, batch, to, [], none) {
+                Ok(sent) => {
+                    from += sent.count().max(1);
+                    self.failing = false;
+                }
+                Err(Errno::EINTR) => {}
+                Err(error) => {
+                    from += 1;
+                    self.failed(error);
+                }
+            }
         }
     }
 
     /// Nobody need be there: a receiver that is not is no reason to stop for the others.
-    fn datagram(&mut self, datagram: &[u8]) {
-        match self.socket.send(datagram) {
-            Ok(_) => self.failing = false,
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-            Err(error) => {
-                self.counted.change(|counts| counts.output_failed += 1);
-                if !std::mem::replace(&mut self.failing, true) {
-                    tracing::warn!(%error, "a datagram of video was not sent");
-                }
-            }
+    fn failed(&mut self, error: Errno) {
+        if error == Errno::ECONNREFUSED {
+            return;
         }
+        self.counted.change(|counts| counts.output_failed += 1);
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(%error, "a datagram of video was not sent");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_packets_leave_in_order_by_sevens_and_what_is_left_when_it_is_flushed() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let address = receiver.local_addr().expect("its address");
+        let udp = format!("{address}").parse().expect("right");
+        let mut output = Datagrams::new(&udp, Counted::default()).expect("opens");
+        // More than one batch, begun in the middle of a datagram, and fewer than the system keeps.
+        let count = 7 * (BATCH + 3) + 5;
+        let packets: Vec<u8> = (0..count).flat_map(|n| [n as u8; PACKET]).collect();
+        output.send(&packets[..3 * PACKET]);
+        output.send(&packets[3 * PACKET..]);
+        output.flush();
+        output.flush();
+        let mut came = Vec::new();
+        let mut buffer = [0; 4096];
+        while came.len() < packets.len() {
+            let length = receiver.recv(&mut buffer).expect("a datagram");
+            let left = packets.len() - came.len();
+            assert_eq!(length, left.min(DATAGRAM));
+            came.extend_from_slice(&buffer[..length]);
+        }
+        assert!(came == packets);
+    }
+
+    #[test]
+    fn a_group_is_sent_to_as_far_and_over_the_interface_that_was_asked_for() {
+        let udp = "239.1.2.3:5000?ttl=5&iface=127.0.0.1"
+            .parse()
+            .expect("right");
+        let output = Datagrams::new(&udp, Counted::default()).expect("opens");
+        let socket = socket2::SockRef::from(&output.socket);
+        assert_eq!(socket.multicast_ttl_v4().expect("known"), 5);
+        let own = socket.multicast_if_v4().expect("known");
+        assert_eq!(own, Ipv4Addr::LOCALHOST);
     }
 }

@@ -311,3 +311,62 @@ async fn a_forged_notification_is_hung_up_on() {
     assert_eq!(encoder.counter()().unfit, 1);
     encoder.stop().await;
 }
+
+/// The source falls silent and begins anew, with another clock and other counters.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_that_stays_out_and_comes_back_is_taken_again_by_all_outputs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut ends, input, output) = Ends::new();
+    let file = folder.path().join("out.ts");
+    let hls = folder.path().join("hls");
+    let outputs = vec![
+        Output::Udp(output),
+        Output::File(file.clone()),
+        Output::Hls(hls.clone()),
+    ];
+    let data = folder.path().join("data");
+    let encoder = start(options(Input::Udp(input), outputs, &data));
+    let encoder = encoder.await.expect("starts");
+    let counts = encoder.counter();
+    let told = notification(1, Change::Raised);
+    let mut sender = link(&encoder);
+    let waits = counts.clone();
+    let mut ends = tokio::task::spawn_blocking(move || {
+        ends.pass(900);
+        while waits().input_lost == 0 {
+            std::thread::yield_now();
+        }
+        ends
+    })
+    .await
+    .expect("passed");
+    // It comes while there is no stream: it is placed, and acknowledged, in what comes back.
+    let sending = tokio::spawn(async move { sender.send(&told).await });
+    let ends = tokio::task::spawn_blocking(move || {
+        ends.at = 0;
+        while !sending.is_finished() {
+            ends.pass(1);
+        }
+        ends.pass(900);
+        ends
+    })
+    .await
+    .expect("passed");
+    let counts = counts();
+    assert_eq!((counts.placed, counts.input_lost), (1, 1));
+    assert_eq!((counts.faults.pcr_jumps, counts.output_failed), (1, 0));
+    encoder.stop().await;
+    let written = std::fs::read(&file).expect("there");
+    assert!(written.starts_with(&ends.came), "outputs differ");
+    assert_eq!(firsts(&written), ["poll.a1.1.raised"]);
+    let playlist = std::fs::read_to_string(hls.join("channel.m3u8")).expect("there");
+    assert_eq!(
+        playlist.matches("#EXT-X-DISCONTINUITY\n").count(),
+        1,
+        "{playlist}"
+    );
+    assert!(
+        playlist.contains("#EXT-X-DATERANGE:ID=\"poll.a1.1.raised\""),
+        "{playlist}"
+    );
+}
