@@ -15,7 +15,6 @@ use selvedge_transmit::Message;
 use selvedge_video::{Faults, Framer, Placed, Reader, Refusal, Seen, State, pts_distance};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::net::UdpSocket;
 
 use crate::BrowseError;
 
@@ -135,13 +134,7 @@ async fn udp(
     mut each: impl FnMut(&[u8]) -> Result<bool, BrowseError>,
 ) -> Result<(), BrowseError> {
     let named = |error: std::io::Error| BrowseError::Watch(format!("udp://{address}: {error}"));
-    let socket = UdpSocket::bind(address).await.map_err(named)?;
-    if let SocketAddr::V4(group) = address
-        && group.ip().is_multicast()
-    {
-        let own = interface.unwrap_or(Ipv4Addr::UNSPECIFIED);
-        socket.join_multicast_v4(*group.ip(), own).map_err(named)?;
-    }
+    let socket = selvedge_transmit::bind(address, interface).map_err(named)?;
     let mut buffer = vec![0; 64 << 10];
     loop {
         let length = socket.recv(&mut buffer).await.map_err(named)?;
@@ -348,4 +341,60 @@ fn segments(text: &str) -> (u64, Vec<&str>) {
     let files = text.lines().map(str::trim);
     let files = files.filter(|line| !line.is_empty() && !line.starts_with('#'));
     (first, files.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use selvedge_video::packet::PACKET;
+    use selvedge_video::testing::{Made, indication};
+    use selvedge_video::{InsertOptions, Inserter};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn several_watch_one_group() {
+        let sender = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let port = sender.local_addr().expect("its address").port();
+        let group = SocketAddr::from(([239, 255, 17, 8], port));
+        let options = WatchOptions {
+            stream: Stream::Udp {
+                address: group,
+                interface: Some(Ipv4Addr::LOCALHOST),
+            },
+            json: true,
+            count: Some(1),
+        };
+        let watching = [0, 1].map(|_| {
+            let options = options.clone();
+            tokio::spawn(async move {
+                let mut out = Vec::new();
+                let count = watch(options, &mut out).await.expect("it watches");
+                (count, String::from_utf8(out).expect("text"))
+            })
+        });
+        // On this one thread both go on until they wait for a datagram.
+        tokio::task::yield_now().await;
+        // So short that the system keeps it all.
+        let made = Made {
+            packets: 600,
+            pcr_every: 7,
+            tables_every: 30,
+            ..Made::default()
+        };
+        let mut inserter = Inserter::new(InsertOptions::default());
+        inserter.place(indication(0)).expect("it fits");
+        let mut out = Vec::new();
+        let pushed = inserter.push(&made.bytes(), indication(0).at, &mut out);
+        pushed.expect("taken");
+        for datagram in out.chunks(7 * PACKET) {
+            sender.send_to(datagram, group).expect("sent");
+        }
+        for one in watching {
+            let (count, text) = one.await.expect("it ended");
+            assert_eq!(count, 1);
+            assert!(text.contains(&indication(0).id), "{text}");
+        }
+    }
 }

@@ -26,6 +26,6 @@ mod send;
 pub use assemble::{Assembler, AssemblerOptions, Heard};
 pub use broadcast::{ADDRESSED_MAX, Broadcast, BroadcastError, CONTENT_MAX, CONTENT_TYPE_MAX};
 pub use datagram::{DATAGRAM_MAX, DATAGRAM_MIN, Datagram, DatagramError, cut};
-pub use listen::Listener;
+pub use listen::{Listener, bind};
 pub use message::Message;
 pub use send::{Sender, SenderCounts, SenderOptions};
