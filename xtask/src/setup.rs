@@ -8,7 +8,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-/// A program of another project that tests or benchmarks run, and the Debian package it is in.
+/// A program of another project that tests or benchmarks run, and the Debian package that it is in,
+/// or several, with blanks between.
 struct Need {
     program: &'static str,
     package: &'static str,
@@ -92,6 +93,12 @@ const TESTS: [Need; 16] = [
         program: "tsreport",
         package: "tstools",
         why: "a reader of transport streams that is not ours",
+    },
+    Need {
+        program: "gst-launch-1.0",
+        package: "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+                  gstreamer1.0-plugins-bad gstreamer1.0-libav",
+        why: "a player that is not ours",
     },
     Need {
         program: "chromium",
@@ -181,7 +188,8 @@ fn install(needs: &[Need]) -> Result<()> {
     for need in &missing {
         eprintln!("missing: {} ({})", need.program, need.why);
     }
-    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    let packages = missing.iter().flat_map(|need| need.package.split(' '));
+    let packages: Vec<&str> = packages.collect();
     let root = Command::new("id")
         .arg("-u")
         .output()

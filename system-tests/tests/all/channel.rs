@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::thresholds::webhook;
 
 /// A stream that `cargo xtask media` made.
-fn media(name: &str) -> PathBuf {
+pub(crate) fn media(name: &str) -> PathBuf {
     let path = root().join("target/media").join(name);
     assert!(
         path.exists(),

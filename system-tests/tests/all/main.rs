@@ -32,6 +32,7 @@ mod resolvers;
 mod sizes;
 mod spans;
 mod state;
+mod stream_tools;
 mod threshold_link;
 mod thresholds;
 mod transactions;
