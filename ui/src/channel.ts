@@ -48,8 +48,10 @@ function take(data: Uint8Array, due: number): void {
   coming.sort((a, b) => a.due - b.due);
 }
 
-// What a viewer ordered to be broadcast comes on.
+// What a viewer ordered to be broadcast comes on; it is carried more than once.
 function comeOn(said: Carried): void {
+  if (seen.has(said.broadcast)) return;
+  seen.add(said.broadcast);
   if (said.content_type !== "application/json") return;
   const { now } = JSON.parse(said.content) as { now?: { content: string } };
   element("content").hidden = !now;

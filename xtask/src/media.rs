@@ -11,27 +11,39 @@ use crate::run::{root, run};
 /// Where they are made; the tests look there too.
 const FOLDER: &str = "target/media";
 
-/// A stream: pictures that count, a tone, null packets.
+/// A stream: pictures, a tone, null packets.
 struct Made {
     name: &'static str,
+    /// Of what ffmpeg draws: pictures that count, or one colour.
+    drawn: &'static str,
     seconds: u32,
     size: &'static str,
     /// Of the pictures, and of the whole.
     bits: [u32; 2],
 }
 
-const ALL: [Made; 2] = [
+const ALL: [Made; 3] = [
     Made {
         name: "channel.ts",
+        drawn: "testsrc2=",
         seconds: 20,
         size: "640x360",
         bits: [1_000_000, 1_500_000],
     },
     Made {
         name: "five.ts",
+        drawn: "testsrc2=",
         seconds: 20,
         size: "640x360",
         bits: [4_000_000, 5_000_000],
+    },
+    // A clip that fits into the channel.
+    Made {
+        name: "green.ts",
+        drawn: "color=c=green:",
+        seconds: 4,
+        size: "480x270",
+        bits: [600_000, 1_000_000],
     },
 ];
 
@@ -57,8 +69,8 @@ fn make(made: &Made, path: &Path) -> Result<()> {
     let part = path.with_extension("part");
     let [pictures, whole] = made.bits;
     let video = format!(
-        "testsrc2=size={}:rate=25:duration={}",
-        made.size, made.seconds
+        "{}size={}:rate=25:duration={}",
+        made.drawn, made.size, made.seconds
     );
     let sound = format!(
         "sine=frequency=440:sample_rate=48000:duration={}",

@@ -85,6 +85,10 @@ pub(crate) struct Encoder {
     /// Play the input file again and again, as one stream.
     #[arg(long)]
     pub(crate) simulate_source: bool,
+    /// A clip that comes on in such a file when a broadcast on the bus says that this content is on
+    /// now (repeatable).
+    #[arg(long, value_name = "CONTENT=FILE.ts", value_parser = clip, requires = "bus")]
+    pub(crate) clip: Vec<(String, PathBuf)>,
     /// Read a file at the speed of its clock, also where no output is live.
     #[arg(long)]
     pub(crate) realtime: bool,
@@ -139,6 +143,13 @@ pub(crate) struct Up {
     /// do in it. [default: DATA/channel.ts, if it is there]
     #[arg(long, value_name = "FILE.ts")]
     pub(crate) channel: Option<PathBuf>,
+    /// A clip that comes on in the channel when a broadcast says that this content is on now
+    /// (repeatable).
+    #[arg(long, value_name = "CONTENT=FILE.ts", value_parser = clip)]
+    pub(crate) clip: Vec<(String, PathBuf)>,
+    /// Where the channel goes beside the gateway (repeatable), as an encoder's output.
+    #[arg(long, value_name = "OUTPUT")]
+    pub(crate) channel_output: Vec<Output>,
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -696,6 +707,16 @@ impl FromStr for Slow {
             server: server.parse().map_err(|e| format!("{server:?}: {e}"))?,
             delay: duration(delay)?,
         })
+    }
+}
+
+/// `CONTENT=FILE`.
+fn clip(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((content, file)) if !content.is_empty() && !file.is_empty() => {
+            Ok((content.to_owned(), file.into()))
+        }
+        _ => Err("write CONTENT=FILE.ts, as in \"the goal again\"=goal.ts".to_owned()),
     }
 }
 

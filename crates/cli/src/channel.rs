@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use selvedge_encoder::{Carrier, EncoderOptions, Input, Output, RunningEncoder};
 use selvedge_identity::purpose;
 use selvedge_node::{Clock as _, SystemClock};
@@ -37,14 +37,19 @@ impl Channel {
         let file: &Path = match &args.channel {
             Some(file) => file,
             None if found.is_file() => &found,
-            None => return Ok(None),
+            None if args.clip.is_empty() && args.channel_output.is_empty() => return Ok(None),
+            None => bail!("there is no channel for them: --channel FILE.ts"),
         };
         let folder = base.data.join("channel");
         let clock = SystemClock::new(0);
         let options = EncoderOptions {
             input: Input::File(file.to_owned()),
-            outputs: vec![Output::Hls(folder.clone())],
+            outputs: [Output::Hls(folder.clone())]
+                .into_iter()
+                .chain(args.channel_output.iter().cloned())
+                .collect(),
             simulate_source: true,
+            clips: args.clip.clone(),
             realtime: true,
             pass_unsupported: false,
             insert: InsertOptions::default(),

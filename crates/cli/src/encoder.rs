@@ -14,8 +14,9 @@ use selvedge_video::hls::{Kind, PlaylistOptions};
 use crate::admin::{Admin, Metrics};
 use crate::args::{self, SignalArgs};
 use crate::base::{Base, name};
+use crate::bus::Carrier;
 use crate::ports::Ports;
-use crate::{print, signal};
+use crate::{print, signal, transmit};
 
 /// Where monitors connect.
 pub(crate) const LINK: SocketAddr =
@@ -53,21 +54,31 @@ pub(crate) async fn encoder(args: args::Encoder) -> Result<()> {
     let own_name = args.member.name.clone().unwrap_or_else(|| name("encoder"));
     let clock = SystemClock::new(0);
     let to_stdout = args.output.contains(&Output::Stdout);
+    let data = base.data.join("encoders").join(own_name.as_str());
     let options = EncoderOptions {
         input: args.input,
         outputs: args.output,
         simulate_source: args.simulate_source,
+        clips: args.clip,
         realtime: args.realtime,
         pass_unsupported: args.pass_unsupported,
         insert: args.signal.insert(),
         playlist: args.signal.playlist(),
         listen: args.listen.unwrap_or(LINK),
         link_key: base.key_of(purpose::THRESHOLD),
-        data: base.data.join("encoders").join(own_name.as_str()),
+        data: data.clone(),
         now: Arc::new(move || clock.now()),
     };
     let mut signals = signal::Signals::listen();
     let mut running = selvedge_encoder::start(options).await?;
+    let bus = match &args.member.bus {
+        Some(_) => Some(Carrier::link(&base, &args.member, own_name.as_str()).await?),
+        None => None,
+    };
+    let carrying = match &bus {
+        Some(bus) => Some(transmit::carry(&*bus.bus(), running.carrier(), &data).await?),
+        None => None,
+    };
     let mut ports = Ports::default();
     ports.add("threshold", running.link_address());
     let admin = match args.admin_listen {
@@ -95,6 +106,12 @@ pub(crate) async fn encoder(args: args::Encoder) -> Result<()> {
             Ok(())
         }
     };
+    if let Some(carrying) = carrying {
+        carrying.abort();
+    }
+    if let Some(bus) = bus {
+        bus.stop().await;
+    }
     if let Some(admin) = admin {
         admin.stop().await;
     }

@@ -15,6 +15,7 @@ use selvedge_identity::Position;
 use selvedge_node::{Broadcasted, Broadcasts, Node};
 use selvedge_transmit::{Message, Sender, SenderCounts};
 use selvedge_video::Carried;
+use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::admin::Metrics;
@@ -22,6 +23,9 @@ use crate::base::Base;
 
 /// The file with the positions up to which broadcasts were sent on.
 const FILE: &str = "broadcasts.json";
+
+/// Sessions that one part in the channel addresses, at most: so that what is carried stays short.
+const ADDRESSED_MAX: usize = 32;
 
 /// Follows and sends. Dropped, it goes on until the program ends.
 pub(crate) struct Transmitting {
@@ -81,32 +85,77 @@ async fn follow(
                 if let Some(sender) = &sender {
                     sender.send(message.encode());
                 }
-                if let Some(channel) = &channel
-                    && !channel.carry(carried(&message))
-                {
-                    tracing::warn!(broadcast = %message.position, "not carried in the channel");
+                if let Some(channel) = &channel {
+                    put(channel, &message);
                 }
                 gateway.tell(message);
             }
             Broadcasted::Gap => gateway.gap(),
         }
-        if let Err(error) = write(&file, &broadcasts.positions()) {
-            // What was sent will be sent again after a restart; receivers know it by its name.
-            tracing::warn!(file = %file.display(), %error, "cannot keep what was broadcast");
-        }
+        keep(&file, &broadcasts);
     }
 }
 
-/// A broadcast as the channel's video carries it.
-fn carried(message: &Message) -> Carried {
-    let content = str::from_utf8(message.broadcast.content()).ok();
-    Carried {
-        broadcast: message.position.to_string(),
-        content_type: message.broadcast.content_type().to_owned(),
-        content: content.map(str::to_owned),
-        message: message.to_base64(),
-        pts: 0,
+/// Puts what is broadcast on the bus into the stream of an encoder of its own, until the bus is
+/// stopped. `data`: the encoder's folder.
+pub(crate) async fn carry(bus: &dyn Bus, channel: Carrier, data: &Path) -> Result<JoinHandle<()>> {
+    let file = data.join(FILE);
+    let mut broadcasts = Broadcasts::follow(bus, "encoder", read(&file)).await?;
+    Ok(tokio::spawn(async move {
+        while let Some(next) = broadcasts.next().await {
+            if let Broadcasted::Message(message) = next {
+                put(&channel, &message);
+            }
+            keep(&file, &broadcasts);
+        }
+    }))
+}
+
+/// Has a broadcast carried in a channel, and what it says is on now come on.
+fn put(channel: &Carrier, message: &Message) {
+    if !carried(message).all(|part| channel.carry(part)) {
+        tracing::warn!(broadcast = %message.position, "not carried in the channel");
     }
+    if let Some(content) = ordered(message)
+        && !channel.show(&content)
+    {
+        tracing::warn!(content, "does not come on in the channel");
+    }
+}
+
+fn keep(file: &Path, broadcasts: &Broadcasts) {
+    if let Err(error) = write(file, &broadcasts.positions()) {
+        // What was sent will be sent again after a restart; receivers know it by its name.
+        tracing::warn!(file = %file.display(), %error, "cannot keep what was broadcast");
+    }
+}
+
+/// The content that a broadcast says is on now, as the example shop's orders do.
+fn ordered(message: &Message) -> Option<String> {
+    if message.broadcast.content_type() != "application/json" {
+        return None;
+    }
+    let said: Value = serde_json::from_slice(message.broadcast.content()).ok()?;
+    said["now"]["content"].as_str().map(str::to_owned)
+}
+
+/// A broadcast as the channel's video carries it.
+fn carried(message: &Message) -> impl Iterator<Item = Carried> {
+    let content = str::from_utf8(message.broadcast.content()).ok();
+    let parts = message.broadcast.split(ADDRESSED_MAX);
+    let count = parts.len() as u16;
+    (1..).zip(parts).map(move |(number, broadcast)| Carried {
+        broadcast: message.position.to_string(),
+        content_type: broadcast.content_type().to_owned(),
+        content: content.map(str::to_owned),
+        message: Message {
+            position: message.position.clone(),
+            broadcast,
+        }
+        .to_base64(),
+        part: [number, count],
+        pts: 0,
+    })
 }
 
 fn read(file: &Path) -> Vec<Position> {

@@ -15,12 +15,16 @@ pub struct EncoderCounts {
     pub placed: u64,
     /// Broadcasts that were placed.
     pub carried: u64,
+    /// Clips that came on, or wait to.
+    pub shown: u64,
     /// Notifications that came again.
     pub repeated: u64,
     /// Notifications and broadcasts that cannot be said in a stream.
     pub unfit: u64,
     /// Times that the input stayed out.
     pub input_lost: u64,
+    /// Packets that were made while the input was out.
+    pub filled: u64,
     /// Datagrams and parts of segments that an output did not take.
     pub output_failed: u64,
     /// Faults of the stream.
@@ -39,9 +43,11 @@ impl EncoderCounts {
             ("packets_out_total", self.packets_out),
             ("placed_total", self.placed),
             ("carried_total", self.carried),
+            ("shown_total", self.shown),
             ("repeated_total", self.repeated),
             ("unfit_total", self.unfit),
             ("input_lost_total", self.input_lost),
+            ("filled_total", self.filled),
             ("output_failed_total", self.output_failed),
             ("sync_lost_total", faults.sync_lost),
             ("bytes_skipped_total", faults.bytes_skipped),

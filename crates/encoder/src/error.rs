@@ -20,6 +20,15 @@ pub enum EncoderError {
     /// The input cannot be played in a loop.
     #[error("input {0}: {1}")]
     Repeat(String, RepeatError),
+    /// A clip cannot be read.
+    #[error("clip {0}: {1}")]
+    Clip(String, io::Error),
+    /// A clip cannot come on in this input.
+    #[error("clip {0}: {1}")]
+    ClipUnfit(String, RepeatError),
+    /// Clips need an input that is played in a loop.
+    #[error("clips come on in a file that is played again and again: --simulate-source")]
+    NoLoop,
     /// An output cannot be written.
     #[error("output {0}: {1}")]
     Output(String, io::Error),

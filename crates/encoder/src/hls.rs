@@ -23,6 +23,7 @@ const WAITING: usize = 4096;
 enum Item {
     Packets(Vec<u8>, Timestamp),
     Placed(Placed),
+    Cut,
     End(bool),
 }
 
@@ -69,6 +70,10 @@ impl Hls {
         self.give(Item::Placed(placed));
     }
 
+    pub(crate) fn cut(&self) {
+        self.give(Item::Cut);
+    }
+
     fn give(&self, item: Item) {
         let given = if self.live {
             self.sender.try_send(item).is_ok()
@@ -108,6 +113,7 @@ impl Writer {
                     }
                 }
                 Item::Placed(placed) => self.playlist.indicate(placed),
+                Item::Cut => self.segmenter.cut(),
                 Item::End(ended) => {
                     match self.segmenter.finish() {
                         Some(segment) => self.segment(&segment, ended),

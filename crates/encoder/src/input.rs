@@ -51,6 +51,9 @@ impl Source {
     pub(crate) fn open(options: &EncoderOptions) -> Result<Self, EncoderError> {
         let name = options.input.to_string();
         let failed = |error| EncoderError::Input(name.clone(), error);
+        if !options.clips.is_empty() && !options.simulate_source {
+            return Err(EncoderError::NoLoop);
+        }
         let live = options.realtime || options.outputs.iter().any(Output::is_live);
         let read: Box<dyn Read + Send> = match &options.input {
             Input::Udp(udp) => {
@@ -61,8 +64,19 @@ impl Source {
             Input::File(path) => {
                 let file = File::open(path).map_err(failed)?;
                 if options.simulate_source {
-                    let length = file.metadata().map_err(failed)?.len();
-                    let repeat = repeat(file, length, &name)?;
+                    let packets = whole(file).map_err(failed)?;
+                    let repeat = Repeat::new(packets);
+                    let mut repeat = repeat.map_err(|error| EncoderError::Repeat(name, error))?;
+                    for (name, path) in &options.clips {
+                        let packets = File::open(path).and_then(whole);
+                        let packets = packets.map_err(|error| {
+                            EncoderError::Clip(path.display().to_string(), error)
+                        })?;
+                        let added = repeat.add(name, packets);
+                        added.map_err(|error| {
+                            EncoderError::ClipUnfit(path.display().to_string(), error)
+                        })?;
+                    }
                     return Ok(Self::Paced(Box::new(Paced::new(Packets::Repeat(repeat)))));
                 }
                 // A pipe with a name is as live as whoever writes it.
@@ -105,6 +119,28 @@ impl Source {
                 Err(error) => Err(Stopped::Io(error)),
             },
             Self::Paced(paced) => paced.next(out, faults),
+        }
+    }
+
+    /// Has a clip come on, where there is one of this name.
+    pub(crate) fn show(&mut self, name: &str) -> bool {
+        match self {
+            Self::Paced(paced) => match &mut paced.packets {
+                Packets::Repeat(repeat) => repeat.show(name),
+                Packets::Read(..) => false,
+            },
+            Self::Read(_) | Self::Udp(..) => false,
+        }
+    }
+
+    /// Whether something else came on in what was given last.
+    pub(crate) fn take_cut(&mut self) -> bool {
+        match self {
+            Self::Paced(paced) => match &mut paced.packets {
+                Packets::Repeat(repeat) => repeat.take_cut(paced.given),
+                Packets::Read(..) => false,
+            },
+            Self::Read(_) | Self::Udp(..) => false,
         }
     }
 
@@ -167,15 +203,15 @@ fn listen(udp: &Udp) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-fn repeat(file: File, length: u64, name: &str) -> Result<Repeat, EncoderError> {
-    let failed = |error| EncoderError::Input(name.to_owned(), error);
-    if length > REPEATED_MAX {
-        let error = io::Error::other("over 4 GiB; a file that is played in a loop lies in memory");
-        return Err(failed(error));
+/// The packets of a file.
+fn whole(file: File) -> io::Result<Vec<u8>> {
+    if file.metadata()?.len() > REPEATED_MAX {
+        let what = "over 4 GiB; a file that is played in a loop lies in memory";
+        return Err(io::Error::other(what));
     }
     let mut bytes = Vec::new();
     let mut file = file.take(REPEATED_MAX);
-    file.read_to_end(&mut bytes).map_err(failed)?;
+    file.read_to_end(&mut bytes)?;
     let mut framer = Framer::default();
     let mut faults = Faults::default();
     let mut packets = Vec::with_capacity(bytes.len());
@@ -183,9 +219,10 @@ fn repeat(file: File, length: u64, name: &str) -> Result<Repeat, EncoderError> {
         packets.extend_from_slice(whole);
         Ok(())
     };
-    framer.push(&bytes, &mut faults, &mut each)?;
-    framer.finish(&mut faults, &mut each)?;
-    Repeat::new(packets).map_err(|error| EncoderError::Repeat(name.to_owned(), error))
+    let framed = framer.push(&bytes, &mut faults, &mut each);
+    let framed = framed.and_then(|()| framer.finish(&mut faults, &mut each));
+    framed.map_err(io::Error::other)?;
+    Ok(packets)
 }
 
 /// Packets as fast as they are asked for.
@@ -200,6 +237,8 @@ pub(crate) struct Paced {
     pace: Pace,
     start: Option<Instant>,
     due: Option<(Due, usize)>,
+    /// Packets that were given.
+    given: u64,
     ended: bool,
 }
 
@@ -210,6 +249,7 @@ impl Paced {
             pace: Pace::default(),
             start: None,
             due: None,
+            given: 0,
             ended: false,
         }
     }
@@ -238,6 +278,7 @@ impl Paced {
         }
         let end = (*sent + AT_ONCE).min(due.packets.len());
         out.extend_from_slice(&due.packets[*sent..end]);
+        self.given += ((end - *sent) / PACKET) as u64;
         *sent = end;
         if end == due.packets.len() {
             self.due = None;

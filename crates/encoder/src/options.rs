@@ -24,6 +24,8 @@ pub struct EncoderOptions {
     pub outputs: Vec<Output>,
     /// Plays the input file again and again, as one stream.
     pub simulate_source: bool,
+    /// Clips that can come on in such a file, by name.
+    pub clips: Vec<(String, PathBuf)>,
     /// Reads a file at the speed of its clock although no output asks for it.
     pub realtime: bool,
     /// Passes on untouched what it cannot place indications in.

@@ -75,6 +75,13 @@ impl Sink {
         }
     }
 
+    /// Tells that something else comes on in the packets that come next.
+    pub(crate) fn cut(&mut self) {
+        if let Self::Hls(hls) = self {
+            hls.cut();
+        }
+    }
+
     /// Sends what is held, now that nothing comes for a while.
     pub(crate) fn flush(&mut self) {
         if let Self::Udp(datagrams) = self {

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use selvedge_monitor::link::LinkListener;
-use selvedge_video::{Carried, Faults, Framer, Indication, Inserter, Refusal};
+use selvedge_video::{Carried, Faults, Framer, Indication, Inserter, Refusal, TICKS_PER_SECOND};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -19,15 +19,20 @@ use crate::taken::Taken;
 use crate::{EncoderError, EncoderOptions, link};
 
 /// Broadcasts that wait to be placed.
-const BROADCASTS_MAX: usize = 64;
-/// An input that stays out so long is said to be lost.
-const LOST_AFTER: Duration = Duration::from_secs(1);
+const BROADCASTS_MAX: usize = 256;
+/// Clips whose names wait to be looked for.
+const CLIPS_MAX: usize = 64;
+/// An input that stays out so long is said to be lost, and its stream is kept up without it: TR
+/// 101 290 wants tables within this time.
+const LOST_AFTER: Duration = Duration::from_millis(500);
+/// The most that is made up for at once when this host was held up.
+const IDLE_MAX: Duration = Duration::from_secs(1);
 
 /// An encoder at work. Dropped, it goes on to the end of its input.
 pub struct RunningEncoder {
     link: SocketAddr,
     counted: Counted,
-    carry: SyncSender<Carried>,
+    carrier: Carrier,
     stop: Arc<AtomicBool>,
     /// None once it has been told.
     ended: Option<oneshot::Receiver<Result<(), EncoderError>>>,
@@ -58,6 +63,7 @@ pub async fn start(options: EncoderOptions) -> Result<RunningEncoder, EncoderErr
     }
     let (to_place, waiting) = sync_channel(link::WAITING_MAX);
     let (carry, broadcasts) = sync_channel(BROADCASTS_MAX);
+    let (show, clips) = sync_channel(CLIPS_MAX);
     let (placed, done) = unbounded_channel();
     let stop = Arc::new(AtomicBool::new(false));
     let worker = Worker {
@@ -67,11 +73,13 @@ pub async fn start(options: EncoderOptions) -> Result<RunningEncoder, EncoderErr
         framer: Framer::default(),
         waiting,
         broadcasts,
+        clips,
         placed,
         stop: Arc::clone(&stop),
         counted: counted.clone(),
         last_came: Instant::now(),
         lost: false,
+        filled: 0,
         out: Vec::new(),
         held: Vec::new(),
         options,
@@ -92,7 +100,7 @@ pub async fn start(options: EncoderOptions) -> Result<RunningEncoder, EncoderErr
     Ok(RunningEncoder {
         link: address,
         counted,
-        carry,
+        carrier: Carrier { carry, show },
         stop,
         ended: Some(ended),
         serving,
@@ -115,7 +123,7 @@ impl RunningEncoder {
     /// Carries broadcasts in the stream.
     #[must_use]
     pub fn carrier(&self) -> Carrier {
-        Carrier(self.carry.clone())
+        self.carrier.clone()
     }
 
     /// Waits until its input ends; done at once when it is asked again.
@@ -142,15 +150,26 @@ impl RunningEncoder {
     }
 }
 
-/// Carries broadcasts in an encoder's stream (A10). Cloning is cheap; it outlives the encoder.
+/// Carries broadcasts in an encoder's stream (A10), and has clips come on in it (A6). Cloning is
+/// cheap; it outlives the encoder.
 #[derive(Clone, Debug)]
-pub struct Carrier(SyncSender<Carried>);
+pub struct Carrier {
+    carry: SyncSender<Carried>,
+    show: SyncSender<String>,
+}
 
 impl Carrier {
     /// Has it placed before the next packet; false: too many wait, or the encoder has ended.
     #[must_use]
     pub fn carry(&self, carried: Carried) -> bool {
-        self.0.try_send(carried).is_ok()
+        self.carry.try_send(carried).is_ok()
+    }
+
+    /// Has the clip of this name come on at the next key frame, if there is one; false: too many
+    /// wait, or the encoder has ended.
+    #[must_use]
+    pub fn show(&self, name: &str) -> bool {
+        self.show.try_send(name.to_owned()).is_ok()
     }
 }
 
@@ -162,11 +181,14 @@ struct Worker {
     framer: Framer,
     waiting: Receiver<Indication>,
     broadcasts: Receiver<Carried>,
+    clips: Receiver<String>,
     placed: UnboundedSender<Vec<Indication>>,
     stop: Arc<AtomicBool>,
     counted: Counted,
     last_came: Instant,
     lost: bool,
+    /// Packets that were made since something came.
+    filled: u64,
     out: Vec<u8>,
     /// Bytes that were held before the last that came.
     held: Vec<u8>,
@@ -196,7 +218,7 @@ impl Worker {
                     return Ok(true);
                 }
                 Ok(Given::Nothing) => {
-                    self.nothing_came();
+                    self.nothing_came()?;
                     continue;
                 }
                 Ok(Given::Packets) => self.packets(&taken),
@@ -216,6 +238,16 @@ impl Worker {
     }
 
     fn packets(&mut self, packets: &[u8]) -> Result<(), Refusal> {
+        self.take_waiting();
+        let now = (self.options.now)();
+        self.counted.change(|counts| {
+            counts.packets_in += (packets.len() / selvedge_video::packet::PACKET) as u64;
+        });
+        self.inserter.push(packets, now, &mut self.out)
+    }
+
+    /// Takes what is to be placed and shown.
+    fn take_waiting(&mut self) {
         for indication in self.waiting.try_iter() {
             // The link lets through only what fits.
             _ = self.inserter.place(indication);
@@ -230,11 +262,19 @@ impl Worker {
                 Some(_) => counts.unfit += 1,
             });
         }
-        let now = (self.options.now)();
-        self.counted.change(|counts| {
-            counts.packets_in += (packets.len() / selvedge_video::packet::PACKET) as u64;
-        });
-        self.inserter.push(packets, now, &mut self.out)
+        for clip in self.clips.try_iter() {
+            if self.source.show(&clip) {
+                tracing::info!(clip, "comes on");
+                self.counted.change(|counts| counts.shown += 1);
+            } else {
+                tracing::debug!(clip, "no such clip, or too many wait");
+            }
+        }
+        if self.source.take_cut() {
+            for sink in &mut self.sinks {
+                sink.cut();
+            }
+        }
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
@@ -297,7 +337,7 @@ impl Worker {
         }
     }
 
-    fn nothing_came(&mut self) {
+    fn nothing_came(&mut self) -> Result<(), EncoderError> {
         for sink in &mut self.sinks {
             sink.flush();
         }
@@ -306,10 +346,28 @@ impl Worker {
             self.counted.change(|counts| counts.input_lost += 1);
             tracing::warn!(input = %self.options.input, "the input stays out");
         }
+        if self.lost { self.fill() } else { Ok(()) }
+    }
+
+    /// Keeps the stream up while its input is out: as many packets as would have come.
+    fn fill(&mut self) -> Result<(), EncoderError> {
+        let Some(ticks) = self.inserter.packet_ticks() else {
+            return Ok(());
+        };
+        let count = |time: Duration| (time.as_secs_f64() * TICKS_PER_SECOND as f64 / ticks) as u64;
+        let due = count(self.last_came.elapsed());
+        let packets = due.saturating_sub(self.filled).min(count(IDLE_MAX));
+        self.filled = due;
+        self.take_waiting();
+        let now = (self.options.now)();
+        self.inserter.idle(packets, now, &mut self.out)?;
+        self.counted.change(|counts| counts.filled += packets);
+        self.send()
     }
 
     fn something_came(&mut self) {
         self.last_came = Instant::now();
+        self.filled = 0;
         if std::mem::take(&mut self.lost) {
             tracing::info!(input = %self.options.input, "the input is back");
         }

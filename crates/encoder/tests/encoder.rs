@@ -24,6 +24,7 @@ fn options(input: Input, outputs: Vec<Output>, data: &Path) -> EncoderOptions {
         input,
         outputs,
         simulate_source: false,
+        clips: Vec::new(),
         realtime: false,
         pass_unsupported: false,
         insert: InsertOptions::default(),

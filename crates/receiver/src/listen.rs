@@ -4,7 +4,7 @@
 //! head for its session, it keeps that beside its tokens, and its next request carries both: so what
 //! the viewer does next follows the broadcast, whichever server takes it.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -78,13 +78,16 @@ impl Came {
     }
 }
 
+/// A broadcast of a video, and whether no part of it is to come any more.
+type Found = Result<(Message, bool), BrowseError>;
+
 /// Looks for broadcasts in a video, until it ends or nobody listens any more.
-async fn look(stream: watch::Stream, sender: mpsc::Sender<Result<Message, BrowseError>>) {
+async fn look(stream: watch::Stream, sender: mpsc::Sender<Found>) {
     let mut broadcasts = watch::Broadcasts::default();
     let ended = watch::read_stream(&stream, |bytes| {
-        for message in broadcasts.find(bytes)? {
+        for found in broadcasts.find(bytes)? {
             // Of more than fit the viewer misses the newest, as of a video that he does not watch.
-            if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send(Ok(message)) {
+            if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send(Ok(found)) {
                 return Ok(false);
             }
         }
@@ -119,7 +122,7 @@ pub async fn listen(
     let mut shown = Shown::default();
     while count.is_none_or(|count| viewer.summary().broadcasts < count) {
         let came = ear.next(&viewer).await?;
-        if !shown.is_new(&came.name) {
+        if !shown.is_new(&came.name, came.head.is_some()) {
             continue;
         }
         let addressed = viewer.take_broadcast(&came, ear.missed())?;
@@ -131,18 +134,21 @@ pub async fn listen(
     viewer.end()
 }
 
-/// Names of broadcasts that were shown.
+/// Names of broadcasts that were shown, and whether they brought the viewer a head.
 #[derive(Default)]
 struct Shown {
-    names: HashSet<Position>,
+    names: HashMap<Position, bool>,
     order: VecDeque<Position>,
 }
 
 impl Shown {
-    fn is_new(&mut self, name: &Position) -> bool {
-        if !self.names.insert(name.clone()) {
-            return false;
+    /// One that was shown without a head is new with one: of a video, the part that brings it may
+    /// have been lost the first time.
+    fn is_new(&mut self, name: &Position, addressed: bool) -> bool {
+        if let Some(had) = self.names.get_mut(name) {
+            return addressed && !std::mem::replace(had, true);
         }
+        self.names.insert(name.clone(), addressed);
         self.order.push_back(name.clone());
         if self.order.len() > REMEMBERED_MAX
             && let Some(forgotten) = self.order.pop_front()
@@ -157,7 +163,7 @@ impl Shown {
 enum Ear {
     Udp(Box<Listener>),
     Stream(Box<Stream>),
-    Video(mpsc::Receiver<Result<Message, BrowseError>>),
+    Video(mpsc::Receiver<Found>),
 }
 
 impl Ear {
@@ -188,9 +194,16 @@ impl Ear {
                 let message = message.map_err(|source| BrowseError::Heard { source })?;
                 Ok(Came::of(message, viewer))
             }
-            Self::Video(messages) => match messages.recv().await {
-                Some(message) => Ok(Came::of(message?, viewer)),
-                None => Err(BrowseError::Watch("the video: it ended".to_owned())),
+            Self::Video(messages) => loop {
+                let Some(found) = messages.recv().await else {
+                    return Err(BrowseError::Watch("the video: it ended".to_owned()));
+                };
+                let (message, last) = found?;
+                let came = Came::of(message, viewer);
+                // What a part does not bring this viewer, a later one may.
+                if last || came.head.is_some() {
+                    return Ok(came);
+                }
             },
             Self::Stream(stream) => stream.next(viewer).await,
         }

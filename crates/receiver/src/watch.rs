@@ -204,14 +204,16 @@ pub(crate) struct Broadcasts {
 }
 
 impl Broadcasts {
-    pub(crate) fn find(&mut self, bytes: &[u8]) -> Result<Vec<Message>, BrowseError> {
+    /// Those that end in these bytes; false: another part of the same is still to come.
+    pub(crate) fn find(&mut self, bytes: &[u8]) -> Result<Vec<(Message, bool)>, BrowseError> {
         let mut found = Vec::new();
         let reader = &mut self.reader;
         let framed: Result<(), Refusal> =
             self.framer.push(bytes, &mut self.faults, |packets, _| {
                 reader.push(packets, |seen| {
                     if let Seen::Carried(carried) = seen {
-                        found.extend(Message::from_base64(&carried.message));
+                        let message = Message::from_base64(&carried.message);
+                        found.extend(message.map(|message| (message, carried.is_last())));
                     }
                 });
                 Ok(())

@@ -136,6 +136,24 @@ impl Broadcast {
         at.ok().map(|at| &self.addressed[at].1)
     }
 
+    /// The same content in several, each of which addresses at most so many of the sessions.
+    ///
+    /// # Panics
+    /// When that is none.
+    #[must_use]
+    pub fn split(&self, addressed_max: usize) -> Vec<Self> {
+        if self.addressed.len() <= addressed_max {
+            return vec![self.clone()];
+        }
+        let parts = self.addressed.chunks(addressed_max);
+        parts
+            .map(|addressed| Self {
+                addressed: addressed.to_vec(),
+                ..self.clone()
+            })
+            .collect()
+    }
+
     /// Appends its bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);

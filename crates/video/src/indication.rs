@@ -71,12 +71,20 @@ pub struct Carried {
     /// The content, where it is text: for players.
     #[serde(default)]
     pub content: Option<String>,
-    /// The whole message in base64, with the heads of those whom it addresses: for terminals that
-    /// hold a session.
+    /// The message in base64, with the heads of those whom it addresses: for terminals that hold a
+    /// session.
     pub message: String,
+    /// Which part it is, and of how many: one that addresses many is carried in several, each with
+    /// the whole content and some of the heads.
+    #[serde(default = "whole")]
+    pub part: [u16; 2],
     /// Its time stamp in 90 kHz. Stands beside the value, not in it.
     #[serde(skip)]
     pub pts: u64,
+}
+
+fn whole() -> [u16; 2] {
+    [1, 1]
 }
 
 /// Why an indication is not placed.
@@ -118,6 +126,12 @@ impl Indication {
 }
 
 impl Carried {
+    /// Whether no other part is to come.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.part[0] >= self.part[1]
+    }
+
     /// As it is placed.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use selvedge_entry::Timestamp;
 
 use crate::clock::{Clock, PTS_WRAP, Rate, Reference, TICKS_PER_SECOND, pcr_after, pcr_distance};
 use crate::fault::{Faults, Refusal};
+use crate::filler::Filler;
 use crate::indication::{Board, Carried, Indication, IndicationError, NOTHING, Placed};
 use crate::packet::{self, Bytes, NULL, NULL_PID, PACKET, PAT_PID, PIDS};
 use crate::program::{OurPids, Program};
@@ -30,6 +31,12 @@ const QUEUE_MAX: usize = 64;
 const WAITING_MAX: usize = 4096;
 /// A constant-rate stream without a null packet in its first second is refused.
 const NULL_WITHIN: i64 = TICKS_PER_SECOND as i64;
+/// A broadcast is carried again so many times, at least so long after the last time, for those who
+/// come late or lost a packet.
+const CARRIED_AGAIN: u8 = 3;
+const CARRIED_EVERY: i64 = 2 * TICKS_PER_SECOND as i64;
+/// Broadcasts that are carried again, at most; of more, the oldest are not.
+const CARRIED_MAX: usize = 256;
 /// How often an SCTE-35 section that says nothing shows that the stream is there.
 const SPLICE_EVERY: i64 = 4 * TICKS_PER_SECOND as i64;
 
@@ -90,6 +97,16 @@ pub struct Inserter {
     waiting: VecDeque<Waiting>,
     maps: VecDeque<Bytes>,
     queue: VecDeque<Bytes>,
+    /// The PAT as it came last.
+    pat: Option<Bytes>,
+    /// The next continuity counter of the PAT, once we made some.
+    pat_next: Option<u8>,
+    /// Makes what is sent while nothing comes.
+    filler: Option<Filler>,
+    /// The last counters of PAT and PMT before that.
+    before: Option<[(u16, u8); 2]>,
+    /// Broadcasts to carry again: how often yet, when they were carried last, and as JSON.
+    again: VecDeque<(u8, u64, String)>,
     last_beat: Option<u64>,
     last_splice: Option<u64>,
     /// Packets of `queue` that have gone out.
@@ -123,6 +140,11 @@ impl Inserter {
             waiting: VecDeque::new(),
             maps: VecDeque::new(),
             queue: VecDeque::new(),
+            pat: None,
+            pat_next: None,
+            filler: None,
+            before: None,
+            again: VecDeque::new(),
             last_beat: None,
             last_splice: None,
             sent: 0,
@@ -140,7 +162,7 @@ impl Inserter {
         Ok(())
     }
 
-    /// Has a broadcast placed likewise, as timed ID3 alone.
+    /// Has a broadcast placed likewise, as timed ID3 alone, and again with later heartbeats.
     ///
     /// # Errors
     /// When it is too long.
@@ -220,6 +242,14 @@ impl Inserter {
         now: Timestamp,
         out: &mut Vec<u8>,
     ) -> Result<(), Refusal> {
+        // What we made meanwhile does not count as lost.
+        for (pid, counter) in self.before.take().into_iter().flatten() {
+            self.counters[usize::from(pid)] = counter;
+        }
+        self.pass(packets, now, out)
+    }
+
+    fn pass(&mut self, packets: &[u8], now: Timestamp, out: &mut Vec<u8>) -> Result<(), Refusal> {
         out.reserve(packets.len() + self.queue.len() * PACKET);
         // What goes out as it came is copied in long runs.
         let mut run = 0;
@@ -243,6 +273,56 @@ impl Inserter {
             self.one(packet, pid, now, out)?;
         }
         out.extend_from_slice(&packets[run..packets.len() / PACKET * PACKET]);
+        Ok(())
+    }
+
+    /// How long a packet takes, in ticks of 27 MHz; `None` until it is known, and the stream
+    /// announces ours.
+    #[must_use]
+    pub fn packet_ticks(&self) -> Option<f64> {
+        let ticks = self.clock.ticks_per_packet();
+        Some(ticks).filter(|ticks| *ticks > 0.0 && self.announced)
+    }
+
+    /// Nothing comes: what goes out is as if so many packets had come, null packets with the tables
+    /// and the clock between them, and what is to be placed. The first reference that comes after
+    /// that is marked as one that jumps.
+    ///
+    /// # Errors
+    /// As [`Inserter::push`].
+    pub fn idle(&mut self, packets: u64, now: Timestamp, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let (Some(map), Some(pat), Some(pmt)) =
+            (self.program.map(), self.pat, self.program.pmt_pid())
+        else {
+            return Ok(());
+        };
+        if self.packet_ticks().is_none() {
+            return Ok(());
+        }
+        let clock = map.pcr_pid;
+        if self.filler.is_none() {
+            let mut tables = vec![pat];
+            let section = map.write().unwrap_or_default();
+            psi::packetise(&section, pmt, &mut 0, |packet| tables.push(packet));
+            self.filler = Some(Filler::new(tables, clock));
+        }
+        self.pat_next
+            .get_or_insert((packet::continuity(&pat) + 1) & 0x0F);
+        let counters = [PAT_PID, pmt].map(|pid| (pid, self.counters[usize::from(pid)]));
+        self.before.get_or_insert(counters);
+        for _ in 0..packets {
+            let Some(filler) = &mut self.filler else {
+                break;
+            };
+            let mut packet = filler.next(self.clock.now(0).unwrap_or(0));
+            let pid = packet::pid(&packet);
+            let counter = self.counters[usize::from(pid)];
+            let step = u8::from(packet::has_payload(&packet));
+            packet::set_continuity(&mut packet, (counter.min(15) + step) & 0x0F);
+            let filler = self.filler.take();
+            self.pass(&packet, now, out)?;
+            self.filler = filler;
+        }
         Ok(())
     }
 
@@ -306,7 +386,13 @@ impl Inserter {
         }
         if pid == PAT_PID {
             self.clock.pass(1);
-            out.extend_from_slice(packet);
+            let mut own = *packet;
+            if let Some(next) = &mut self.pat_next {
+                packet::set_continuity(&mut own, *next);
+                *next = (*next + 1) & 0x0F;
+            }
+            out.extend_from_slice(&own);
+            self.pat = Some(*packet);
             if self.program.take_pat(packet, &mut self.faults)? {
                 self.announced = false;
                 let pmt = self.program.pmt_pid();
@@ -326,8 +412,11 @@ impl Inserter {
             out.extend_from_slice(packet);
             return Ok(());
         };
-        self.reference(packet, pcr)?;
         let mut packet = *packet;
+        if self.filler.take().is_some() {
+            packet::set_discontinuity(&mut packet);
+        }
+        self.reference(&packet, pcr)?;
         if self.late > 0 {
             let late = self.late as f64 * self.clock.ticks_per_packet();
             packet::set_pcr(&mut packet, pcr_after(pcr, late.round() as u64));
@@ -503,7 +592,8 @@ impl Inserter {
             let indication = match waiting {
                 Waiting::Indication(indication) => indication,
                 Waiting::Carried(json) => {
-                    self.tag(pts, &[json]);
+                    self.tag(pts, std::slice::from_ref(&json));
+                    self.carry_again(CARRIED_AGAIN, json);
                     continue;
                 }
             };
@@ -524,6 +614,17 @@ impl Inserter {
             let end = self.sent + self.queue.len() as u64;
             self.placed.push_back((end, placed));
         }
+    }
+
+    /// Keeps a broadcast that goes out now to carry it so many times again.
+    fn carry_again(&mut self, times: u8, json: String) {
+        let Some(now) = self.clock.now(0).filter(|_| times > 0) else {
+            return;
+        };
+        if self.again.len() == CARRIED_MAX {
+            self.again.pop_front();
+        }
+        self.again.push_back((times, now, json));
     }
 
     /// The time stamp of what goes out next.
@@ -584,6 +685,15 @@ impl Inserter {
                 values.push(NOTHING.to_owned());
             }
             self.tag(pts, &values);
+            if self
+                .again
+                .front()
+                .is_some_and(|(_, last, _)| due(Some(*last), CARRIED_EVERY))
+                && let Some((times, _, json)) = self.again.pop_front()
+            {
+                self.tag(pts, std::slice::from_ref(&json));
+                self.carry_again(times - 1, json);
+            }
         }
         if splice {
             self.splice(&scte35::nothing());

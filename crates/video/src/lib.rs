@@ -10,8 +10,10 @@
 //!
 //! Requirements: A10, B8, E4.
 
+mod clip;
 mod clock;
 mod fault;
+mod filler;
 mod fuzz;
 pub mod hls;
 mod id3;

@@ -133,6 +133,21 @@ pub fn payload(packet: &Bytes) -> Option<usize> {
     (start < PACKET).then_some(start)
 }
 
+/// A packet with a programme clock reference and nothing else. It bears the counter of the one before
+/// it; that is left to the caller.
+#[must_use]
+pub fn reference(pid: u16, pcr: u64) -> Bytes {
+    let mut packet = [0xFF; PACKET];
+    packet[0] = SYNC;
+    packet[1] = 0;
+    set_pid(&mut packet, pid);
+    packet[3] = 0x20;
+    packet[4] = (PACKET - 5) as u8;
+    packet[5] = 0x10;
+    set_pcr(&mut packet, pcr);
+    packet
+}
+
 /// A packet of ours: header, stuffing as an adaptation field where the payload is short.
 /// `payload` is 1 to 184 bytes; what is longer stays outside.
 #[must_use]

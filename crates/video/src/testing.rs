@@ -200,19 +200,30 @@ pub fn indication(number: u64) -> Indication {
 #[must_use]
 pub fn pictures(made: &Made) -> Vec<u8> {
     let mut bytes = made.bytes();
+    units(made, &mut bytes, VIDEO, 3600, 25);
+    bytes
+}
+
+/// Has a unit of a stream begin every so many ticks of 90 kHz, of which every so many is one that a
+/// decoder can begin with.
+pub fn units(made: &Made, bytes: &mut [u8], pid: u16, every: u64, key_every: u64) {
     let mut next = 0;
     let mut number = 0_u64;
     for (at, packet) in bytes.as_chunks_mut::<PACKET>().0.iter_mut().enumerate() {
-        let plain = packet::pid(packet) == VIDEO && packet::pcr(packet).is_none();
+        let plain = packet::pid(packet) == pid && packet::pcr(packet).is_none();
         if !plain || made.ticks(at) < next {
             continue;
         }
-        next += 27_000_000 / 25;
-        let pts = (made.from / 300 + 63_000 + number * 3600) & ((1 << 33) - 1);
+        next += every * 300;
+        let pts = (made.from / 300 + 63_000 + number * every) & ((1 << 33) - 1);
         packet[1] |= 0x40;
         packet[3] |= 0x20;
         packet[4] = 1;
-        packet[5] = if number.is_multiple_of(25) { 0x40 } else { 0 };
+        packet[5] = if number.is_multiple_of(key_every) {
+            0x40
+        } else {
+            0
+        };
         let head = [
             0,
             0,
@@ -232,5 +243,4 @@ pub fn pictures(made: &Made) -> Vec<u8> {
         packet[6..20].copy_from_slice(&head);
         number += 1;
     }
-    bytes
 }

@@ -32,6 +32,8 @@ mod resolvers;
 mod sizes;
 mod spans;
 mod state;
+mod stream_content;
+mod stream_receivers;
 mod stream_tools;
 mod threshold_link;
 mod thresholds;

@@ -5,3 +5,4 @@ mod segment;
 
 pub use playlist::{Kind, Playlist, PlaylistOptions};
 pub use segment::{Segment, Segmenter};
+pub(crate) use segment::{leading, starts_key_frame};

@@ -8,6 +8,7 @@ use crate::fault::Faults;
 use crate::packet::{self, Bytes, NULL_PID, PACKET, PAT_PID};
 use crate::pes;
 use crate::program::Program;
+use crate::psi::Pmt;
 
 /// A segment that gets no key frame is cut after so many times its length, or so many bytes.
 const WITHOUT_KEY: u64 = 5;
@@ -24,7 +25,7 @@ pub struct Segment {
     pub pts: u64,
     /// When its first picture came.
     pub at: Timestamp,
-    /// The clock jumped before it.
+    /// The clock jumped before it, or something else came on.
     pub jumps: bool,
     /// Its packets.
     pub bytes: Vec<u8>,
@@ -47,6 +48,8 @@ pub struct Segmenter {
     current: Option<Segment>,
     /// The clock jumped since the current segment began.
     jumped: bool,
+    /// Something else comes on with the next key frame.
+    other: bool,
     /// Where the times of segments go on.
     next_at: Option<Timestamp>,
 }
@@ -66,6 +69,7 @@ impl Segmenter {
             pcr: None,
             current: None,
             jumped: false,
+            other: false,
             next_at: None,
         }
     }
@@ -77,6 +81,12 @@ impl Segmenter {
                 each(segment);
             }
         }
+    }
+
+    /// Something else comes on with the next key frame, on the same clock: a segment begins there,
+    /// for it may be made in another way.
+    pub fn cut(&mut self) {
+        self.other = true;
     }
 
     /// The segment that is being filled, as it ends with the stream.
@@ -106,16 +116,12 @@ impl Segmenter {
         {
             let distance = self.pcr.replace(pcr).map(|last| pcr_distance(last, pcr));
             let second = crate::TICKS_PER_SECOND as i64;
-            self.jumped |= distance.is_some_and(|ticks| !(0..second).contains(&ticks));
+            self.jumped |= distance.is_some_and(|ticks| !(0..second).contains(&ticks))
+                || packet::is_discontinuity(packet);
         }
-        let video = map.streams.iter().find(|stream| is_video(stream.kind));
-        let (leading, kind) = match video {
-            Some(video) => (video.pid == pid, video.kind),
-            // Sound alone can be cut anywhere.
-            None => (map.streams.first().is_some_and(|first| first.pid == pid), 0),
-        };
-        let ended = if leading && packet::starts_unit(packet) {
-            self.picture(packet, kind, now)
+        let ended = if leading(map) == Some(pid) && packet::starts_unit(packet) {
+            let key = starts_key_frame(map, packet);
+            self.picture(packet, key, now)
         } else {
             None
         };
@@ -126,16 +132,14 @@ impl Segmenter {
     }
 
     /// A picture begins: perhaps a segment does.
-    fn picture(&mut self, packet: &Bytes, kind: u8, now: Timestamp) -> Option<Segment> {
-        let payload = &packet[packet::payload(packet)?..];
-        let pts = pes::pts(payload)?;
-        let key = kind == 0 || packet::is_random_access(packet) || has_key(kind, payload);
+    fn picture(&mut self, packet: &Bytes, key: bool, now: Timestamp) -> Option<Segment> {
+        let pts = pes::pts(&packet[packet::payload(packet)?..])?;
         let mut cut = key;
         if let Some(current) = &mut self.current {
             // Pictures do not come in the order of their times.
             let lasts = u64::try_from(pts_distance(current.pts, pts)).unwrap_or(0);
             let long = lasts >= self.length * WITHOUT_KEY || current.bytes.len() > BYTES_MAX;
-            cut = (key && (lasts >= self.length || self.jumped)) || long;
+            cut = (key && (lasts >= self.length || self.jumped || self.other)) || long;
             if !self.jumped {
                 current.lasts = current.lasts.max(lasts);
                 if cut {
@@ -162,7 +166,7 @@ impl Segmenter {
             lasts: 0,
             pts,
             at,
-            jumps: std::mem::take(&mut self.jumped),
+            jumps: std::mem::take(&mut self.jumped) | std::mem::take(&mut self.other),
             bytes: Vec::with_capacity(ended.as_ref().map_or(0, |ended| ended.bytes.len())),
         });
         for (packet, which) in self.pat.into_iter().map(|p| (p, 0)).collect::<Vec<_>>() {
@@ -202,6 +206,26 @@ impl Segmenter {
         self.counters[which] = (self.counters[which] + 1) & 0x0F;
         current.bytes.extend_from_slice(&packet);
     }
+}
+
+/// The stream of which it is said where segments begin: the pictures, or the sound where there are
+/// none.
+pub(crate) fn leading(map: &Pmt) -> Option<u16> {
+    let mut streams = map.streams.iter();
+    let video = streams.find(|stream| is_video(stream.kind));
+    video.or(map.streams.first()).map(|stream| stream.pid)
+}
+
+/// Whether a packet begins a picture that needs none before it. Sound alone can begin anywhere.
+pub(crate) fn starts_key_frame(map: &Pmt, packet: &Bytes) -> bool {
+    let pid = packet::pid(packet);
+    if leading(map) != Some(pid) || !packet::starts_unit(packet) {
+        return false;
+    }
+    let stream = map.streams.iter().find(|stream| stream.pid == pid);
+    let kind = stream.map_or(0, |stream| stream.kind);
+    let payload = packet::payload(packet).map_or(&[][..], |start| &packet[start..]);
+    !is_video(kind) || packet::is_random_access(packet) || has_key(kind, payload)
 }
 
 fn is_video(kind: u8) -> bool {

@@ -321,15 +321,19 @@ fn a_damaged_map_is_counted_and_ours_goes_on() {
 }
 
 #[test]
-fn a_broadcast_is_carried_whole_and_one_that_is_too_long_is_refused() {
+fn a_broadcast_is_carried_whole_and_again_and_one_that_is_too_long_is_refused() {
     let carried = |length: usize| Carried {
         broadcast: "content-1/1-0/7".to_owned(),
         content_type: "application/json".to_owned(),
         content: Some("{}".to_owned()),
         message: "A".repeat(length),
+        part: [1, 1],
         pts: 0,
     };
-    let made = Made::default();
+    let made = Made {
+        packets: 40_000,
+        ..Made::default()
+    };
     let input = made.bytes();
     let mut inserter = inserter();
     let mut output = through(&mut inserter, &input[..6000 * PACKET], &[], 7).expect("taken");
@@ -344,11 +348,22 @@ fn a_broadcast_is_carried_whole_and_one_that_is_too_long_is_refused() {
         _ => None,
     });
     let all: Vec<Carried> = all.collect();
-    let expected = Carried {
-        pts: all[0].pts,
-        ..carried(8000)
-    };
-    assert_eq!(all, [expected]);
+    // And again every two seconds, for those who come late.
+    assert_eq!(all.len(), 4);
+    for two in all.windows(2) {
+        let later = pts_distance(two[0].pts, two[1].pts);
+        assert!((2 * 90_000..3 * 90_000).contains(&later), "{later}");
+    }
+    for one in all {
+        let pts = one.pts;
+        assert_eq!(
+            one,
+            Carried {
+                pts,
+                ..carried(8000)
+            }
+        );
+    }
 }
 
 #[test]
