@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use selvedge_video::packet::PACKET;
@@ -16,7 +17,9 @@ use crate::{EncoderError, Output};
 const AT_ONCE: usize = 7 * PACKET;
 /// Bytes read at once.
 const READ: usize = 64 * 1024;
-/// How long is waited for a datagram before it is looked what else there is to do.
+/// Pieces of a pipe that wait to be taken, at most.
+const PIECES_MAX: usize = 4;
+/// How long is waited for a datagram or a piece before it is looked what else there is to do.
 const WAIT: Duration = Duration::from_millis(20);
 /// Bytes of the longest file that is played in a loop, which lies in memory.
 const REPEATED_MAX: u64 = 4 << 30;
@@ -41,6 +44,8 @@ pub(crate) enum Given {
 pub(crate) enum Source {
     /// As fast as it can be read.
     Read(Box<dyn Read + Send>),
+    /// As it comes through a pipe, whoever writes it: by a thread, so that silence is noticed.
+    Pipe(Receiver<io::Result<Vec<u8>>>),
     /// Datagrams as they come.
     Udp(UdpSocket, Box<[u8; 65_536]>),
     /// At the speed of the stream's clock.
@@ -77,7 +82,9 @@ impl Source {
                             EncoderError::ClipUnfit(path.display().to_string(), error)
                         })?;
                     }
-                    return Ok(Self::Paced(Box::new(Paced::new(Packets::Repeat(repeat)))));
+                    return Ok(Self::Paced(Box::new(Paced::new(Packets::Repeat(
+                        Box::new(repeat),
+                    )))));
                 }
                 // A pipe with a name is as live as whoever writes it.
                 let file_type = file.metadata().map_err(failed)?.file_type();
@@ -88,6 +95,11 @@ impl Source {
                 Box::new(file)
             }
         };
+        // Where nothing waits for its time, a pipe that is silent is waited for.
+        let datagrams = |output: &Output| matches!(output, Output::Udp(_));
+        if options.realtime || options.outputs.iter().any(datagrams) {
+            return pipe(read).map(Self::Pipe).map_err(EncoderError::Thread);
+        }
         Ok(Self::Read(read))
     }
 
@@ -110,6 +122,15 @@ impl Source {
                     Err(error) => Err(Stopped::Io(error)),
                 }
             }
+            Self::Pipe(pieces) => match pieces.recv_timeout(WAIT) {
+                Ok(Ok(piece)) => {
+                    out.extend_from_slice(&piece);
+                    Ok(Given::Bytes)
+                }
+                Ok(Err(error)) => Err(Stopped::Io(error)),
+                Err(RecvTimeoutError::Timeout) => Ok(Given::Nothing),
+                Err(RecvTimeoutError::Disconnected) => Ok(Given::End),
+            },
             Self::Udp(socket, buffer) => match socket.recv(&mut buffer[..]) {
                 Ok(length) => {
                     out.extend_from_slice(payload(&buffer[..length]));
@@ -124,29 +145,29 @@ impl Source {
 
     /// Has a clip come on, where there is one of this name.
     pub(crate) fn show(&mut self, name: &str) -> bool {
-        match self {
-            Self::Paced(paced) => match &mut paced.packets {
-                Packets::Repeat(repeat) => repeat.show(name),
-                Packets::Read(..) => false,
-            },
-            Self::Read(_) | Self::Udp(..) => false,
-        }
+        self.repeat().is_some_and(|(repeat, _)| repeat.show(name))
     }
 
     /// Whether something else came on in what was given last.
     pub(crate) fn take_cut(&mut self) -> bool {
+        let repeat = self.repeat();
+        repeat.is_some_and(|(repeat, given)| repeat.take_cut(given))
+    }
+
+    /// A file that is played again and again, and how many packets of it were given.
+    fn repeat(&mut self) -> Option<(&mut Repeat, u64)> {
         match self {
             Self::Paced(paced) => match &mut paced.packets {
-                Packets::Repeat(repeat) => repeat.take_cut(paced.given),
-                Packets::Read(..) => false,
+                Packets::Repeat(repeat) => Some((repeat, paced.given)),
+                Packets::Read(..) => None,
             },
-            Self::Read(_) | Self::Udp(..) => false,
+            Self::Read(_) | Self::Pipe(_) | Self::Udp(..) => None,
         }
     }
 
     /// Whether packets come at their time.
     pub(crate) fn is_live(&self) -> bool {
-        !matches!(self, Self::Read(_))
+        matches!(self, Self::Udp(..) | Self::Paced(_))
     }
 }
 
@@ -203,6 +224,31 @@ fn listen(udp: &Udp) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
+/// Reads a pipe in pieces, by a thread that ends with it, or when nobody takes them any more.
+fn pipe(mut read: Box<dyn Read + Send>) -> io::Result<Receiver<io::Result<Vec<u8>>>> {
+    let (sender, pieces) = sync_channel(PIECES_MAX);
+    let thread = std::thread::Builder::new().name("pipe".to_owned());
+    thread.spawn(move || {
+        loop {
+            let mut piece = vec![0; READ];
+            let read = match read.read(&mut piece) {
+                Ok(0) => return,
+                Ok(length) => {
+                    piece.truncate(length);
+                    Ok(piece)
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            let failed = read.is_err();
+            if sender.send(read).is_err() || failed {
+                return;
+            }
+        }
+    })?;
+    Ok(pieces)
+}
+
 /// The packets of a file.
 fn whole(file: File) -> io::Result<Vec<u8>> {
     if file.metadata()?.len() > REPEATED_MAX {
@@ -227,7 +273,7 @@ fn whole(file: File) -> io::Result<Vec<u8>> {
 
 /// Packets as fast as they are asked for.
 enum Packets {
-    Repeat(Repeat),
+    Repeat(Box<Repeat>),
     Read(Box<dyn Read + Send>, Box<Framer>),
 }
 
@@ -290,7 +336,7 @@ impl Paced {
     fn read(&mut self, faults: &mut Faults) -> Result<(), Stopped> {
         match &mut self.packets {
             Packets::Repeat(repeat) => {
-                for packet in repeat {
+                for packet in repeat.by_ref() {
                     if let Some(due) = self.pace.push(&packet) {
                         self.due = Some((due, 0));
                         return Ok(());

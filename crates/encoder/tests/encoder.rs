@@ -296,6 +296,38 @@ async fn a_stream_that_it_cannot_take_is_refused_or_passed_on_untouched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_that_is_silent_is_filled_in_for_and_counted_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (ends, _, output) = Ends::new();
+    let path = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.is_ok_and(|made| made.success()));
+    let (first, silent) = (ends.bytes[..4000 * PACKET].to_vec(), path.clone());
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut pipe = std::fs::File::options().write(true).open(silent)?;
+        std::io::Write::write_all(&mut pipe, &first)?;
+        // It stays open.
+        std::io::Result::Ok(pipe)
+    });
+    let run = options(Input::File(path), vec![Output::Udp(output)], folder.path());
+    let encoder = start(run).await.expect("starts");
+    let pipe = writing.await.expect("done").expect("written");
+    let counts = encoder.counter();
+    let ends = tokio::task::spawn_blocking(move || {
+        // What came may be more than the socket holds; what is made up is paced.
+        let mut buffer = [0; 4096];
+        while counts().filled < 1000 {
+            ends.from.recv(&mut buffer).expect("it goes on");
+        }
+        assert_eq!(counts().input_lost, 1);
+    });
+    ends.await.expect("filled in");
+    drop(pipe);
+    let mut encoder = encoder;
+    encoder.ended().await.expect("the pipe ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_forged_notification_is_hung_up_on() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_ends, input, output) = Ends::new();

@@ -41,6 +41,19 @@ try {
   seen.content = await viewer.locator("#content").textContent();
   seen.broadcast = await viewer.getAttribute("#content", "data-broadcast");
   await viewer.screenshot({ path: picture });
+  // The clip itself comes on, which is green, and after it the channel again.
+  const green = (wanted) => {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [1, 1];
+    const drawing = canvas.getContext("2d");
+    drawing.drawImage(document.querySelector("video"), 0, 0, 1, 1);
+    const [red, value, blue] = drawing.getImageData(0, 0, 1, 1).data;
+    return (red < 60 && value > 80 && blue < 60) === wanted;
+  };
+  await viewer.waitForFunction(green, true, limit);
+  await viewer.waitForFunction(green, false, limit);
+  seen.returned = await viewer.evaluate(() => document.querySelector("video").currentTime);
+  await viewer.waitForFunction((at) => document.querySelector("video").currentTime > at + 1, seen.returned, limit);
   // Who comes now was not there at the crossing.
   const late = await (await browser.newContext()).newPage();
   await late.addInitScript(() => {

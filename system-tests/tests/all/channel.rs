@@ -187,7 +187,9 @@ async fn a_browser_shows_what_the_video_says_and_who_comes_late_sees_it_soon() {
         packages.join("node_modules").exists(),
         "no driver for a browser: `cargo xtask setup` installs it"
     );
-    let up = up();
+    let (file, green) = (media("channel.ts"), media("green.ts"));
+    let clip = format!("the goal again={}", green.display());
+    let up = Up::start(&["--channel", file.to_str().expect("a path"), "--clip", &clip]);
     let picture = root().join("target/channel.png");
     let gateway = up.gateway();
     let seen = tokio::task::spawn_blocking(move || {
@@ -214,6 +216,11 @@ async fn a_browser_shows_what_the_video_says_and_who_comes_late_sees_it_soon() {
     );
     // What was ordered to be broadcast comes on in the video (A6).
     assert_eq!(seen["content"], "On now: the goal again");
+    // And the channel after it, in the player's own time.
+    assert!(
+        seen["returned"].as_f64().is_some_and(|at| at > 4.0),
+        "{seen}"
+    );
     assert!(
         seen["broadcast"]
             .as_str()

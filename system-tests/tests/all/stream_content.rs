@@ -288,7 +288,7 @@ async fn an_input_that_stays_out_is_counted_and_the_stream_goes_on_until_it_is_b
     let source_pids: Vec<u16> = source_pids.filter(|pid| !own.contains(pid)).collect();
     let kept: Vec<u8> = packets(stream)
         .iter()
-        .filter(|p| [0, PMT, own[0], own[1]].contains(&packet::pid(*p)))
+        .filter(|p| [0, PMT, own[0], own[1]].contains(&packet::pid(p)))
         .flatten()
         .copied()
         .collect();

@@ -161,7 +161,7 @@ fn unchanged(encoded: &Encoded) {
     let others = |stream: &[u8], not: &[u16]| -> Vec<packet::Bytes> {
         let kept = packets(stream)
             .iter()
-            .filter(|p| !not.contains(&packet::pid(*p)));
+            .filter(|p| !not.contains(&packet::pid(p)));
         let timeless = kept.map(|packet| {
             let mut packet = *packet;
             if packet::pcr(&packet).is_some() {
@@ -223,7 +223,7 @@ fn tables(encoded: &Encoded) {
 fn clock(encoded: &Encoded) {
     let off = |stream: &[u8]| {
         let all = packets(stream).iter().enumerate();
-        let references = all.filter(|(_, p)| packet::pid(*p) == VIDEO);
+        let references = all.filter(|(_, p)| packet::pid(p) == VIDEO);
         let mut references = references.filter_map(|(at, p)| Some((at, packet::pcr(p)?)));
         let first = references.next().expect("a clock");
         let off = references.map(|(at, pcr)| {
@@ -417,7 +417,7 @@ pub(crate) fn joined(stream: &[u8], after: usize) -> Vec<u8> {
     let after = after.max(tables[0]).max(tables[1]);
     let from = all.iter().skip(after).position(key).expect("a key frame") + after;
     let tables = [0, PMT].map(|pid| {
-        let before = all[..from].iter().rfind(|p| packet::pid(*p) == pid);
+        let before = all[..from].iter().rfind(|p| packet::pid(p) == pid);
         *before.expect("a table")
     });
     let parts = tables.iter().chain(&all[from..]);

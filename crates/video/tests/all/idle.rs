@@ -98,8 +98,8 @@ fn what_was_lost_meanwhile_is_counted_once_and_what_follows_is_as_it_came() {
     assert_eq!(faults.pcr_jumps, 0);
     let input = made.bytes();
     let plain = |packet: &&Bytes| {
-        let pid = packet::pid(*packet);
-        (VIDEO..=VIDEO + 1).contains(&pid) && packet::pcr(*packet).is_none()
+        let pid = packet::pid(packet);
+        (VIDEO..=VIDEO + 1).contains(&pid) && packet::pcr(packet).is_none()
     };
     let before: Vec<&Bytes> = input.as_chunks::<PACKET>().0[9000..]
         .iter()
