@@ -3,11 +3,11 @@
 use selvedge_entry::Timestamp;
 
 use crate::packet::{self, Bytes, NULL_PID, PACKET};
-use crate::{Faults, Framer, Indication, InsertOptions, Inserter, Reader, Refusal, State};
+use crate::{Faults, Framer, Indication, InsertOptions, Inserter, Reader, Refusal, Repeat, State};
 
 /// Parses, inserts, parses again and compares: what goes out are packets; those of others are as
 /// they were but for the clock; and a second encoder takes what the first made, unless there are
-/// now too many streams.
+/// now too many streams. Then the same with an input that stays out, and as a file with a clip in it.
 ///
 /// # Panics
 /// When one of these does not hold.
@@ -41,6 +41,44 @@ pub fn fuzz_stream(bytes: &[u8]) {
     }
     assert!(wanted.is_none(), "a packet of others is gone: {wanted:?}");
     through(&after, 1);
+    with_outages(bytes);
+    repeated(bytes);
+}
+
+/// An input that stays out again and again: what goes out are packets.
+fn with_outages(bytes: &[u8]) {
+    let mut inserter = Inserter::new(InsertOptions::default());
+    let (mut framer, mut faults) = (Framer::default(), Faults::default());
+    let mut out = Vec::new();
+    for bytes in bytes.chunks(3000) {
+        let framed: Result<(), Refusal> = framer.push(bytes, &mut faults, |packets, _| {
+            inserter.push(packets, Timestamp(0), &mut out)
+        });
+        if framed.is_err() || inserter.idle(70, Timestamp(0), &mut out).is_err() {
+            break;
+        }
+    }
+    let packets = out.as_chunks::<PACKET>();
+    assert!(packets.1.is_empty() && packets.0.iter().all(|p| p[0] == packet::SYNC));
+}
+
+/// A file played again and again, and itself as a clip in it: what comes are packets.
+fn repeated(bytes: &[u8]) {
+    let mut whole = bytes.as_chunks::<PACKET>().0.to_vec();
+    whole.retain(|p| p[0] == packet::SYNC);
+    let whole = whole.concat();
+    let Ok(mut repeat) = Repeat::new(whole.clone()) else {
+        return;
+    };
+    // One that does not fit is refused.
+    _ = repeat.add("itself", whole);
+    for number in 0..3 * bytes.len() / PACKET {
+        if number.is_multiple_of(500) {
+            repeat.show("itself");
+        }
+        assert!(repeat.next().is_some_and(|p| p[0] == packet::SYNC));
+        repeat.take_cut(number as u64);
+    }
 }
 
 /// The packets that came, and what went out; whether the stream was refused; where maps were.
