@@ -22,7 +22,7 @@ const MEDIA: Need = Need {
     why: "transport streams",
 };
 
-const TESTS: [Need; 16] = [
+const TESTS: [Need; 17] = [
     Need {
         program: "haproxy",
         package: "haproxy",
