@@ -1,9 +1,9 @@
 //! Debian's resolvers, unmodified, on four sites of a wide-area network, each led to the nearest of
 //! five servers by the race (C1, C6, C7, E5). Needs root.
 //!
-//! The lab holds packets for as long as their paths are, and adds what this machine is late by. So
-//! what is always asked for has room (a gap of 15 ms); gaps of 1 ms and 0.3 ms are asked for by name,
-//! as in `chrt --rr 10 TEST --ignored raced_resolvers::resolvers_are_led`.
+//! The lab holds packets for as long as their paths are, but a site whose process has to wait for
+//! the machine misses its instant. So what is always asked for has room (a gap of 15 ms); gaps of
+//! 1 ms and 0.3 ms are asked for by name, on a machine that does nothing else, as in `chrt --rr 10 TEST --ignored raced_resolvers::resolvers_are_led`.
 
 mod changes;
 mod wan;
