@@ -12,7 +12,7 @@
 //! What is left is instructions, about 15 a nanosecond. Where a machine is shared, they say more
 //! than times (`valgrind --tool=callgrind`, the difference of two lengths of run): in place 960 for
 //! the native hop, 1050 for Trace Context, 930 for B3, the bench's own 70 among them. 1960, 2800 and
-//! 1590 at first; 1460, 1620 and 990 by the oldest instructions of x86 alone:
+//! 1590 at first; 1460, 1620 and 990 before `crates/identity/src/wire/sse.rs`:
 //! - Our member of `tracestate` is read before the grammar is looked at: it is stricter, and nearly
 //!   always stands alone (190 saved). The text of the origin is taken as it came (120).
 //! - The check by the machine's instruction, 40 for member and origin: the library takes 150, for it
@@ -29,8 +29,9 @@
 //!
 //! And of times, that what was just written is read in the same pieces. A read across two writes
 //! waits until both are in the cache, which nothing else can hide if all that follows depends on it:
-//! a stack's length of one byte, read with its neighbours as four, cost 14 ns a hop by Trace Context,
-//! and a check that took eight bytes from the text's start rather than from where the ids start 12.
+//! a stack's length of one byte, read with its neighbours as four, cost some 14 ns a hop by Trace
+//! Context, and a check that took eight bytes from the text's start rather than from where the ids
+//! start some 12.
 //!
 //! Of the hop by Trace Context `traceparent` is 135 to read, `sv` 265 (40 for its check), the rules of
 //! continuation 170, advancing 115, both to write 305 (40 for the check). `lto = "fat"` gains 5

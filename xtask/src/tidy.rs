@@ -20,12 +20,13 @@ const PURE: [&str; 10] = [
 ];
 
 /// What a pure crate may depend on. A name not in it wants a reason here.
-const PURE_DEPENDENCIES: [&str; 11] = [
+const PURE_DEPENDENCIES: [&str; 12] = [
     "arrayvec",         // containers
     "blake3",           // keyed hash
     "bytes",            // shared byte slices
     "constant_time_eq", // comparing MACs
     "crc32c",           // checksum
+    "fearless_simd",    // asks the processor for its instructions, and has the call that is unsafe
     "hashbrown",        // containers
     "serde",            // forms
     "serde_json",       // forms
