@@ -11,6 +11,7 @@ use std::hint::black_box;
 use std::iter;
 use std::mem;
 
+use arrayvec::ArrayVec;
 use selvedge_entry::{Direction, Outcome};
 use selvedge_identity::Origin;
 
@@ -83,8 +84,15 @@ const CROWD: usize = 32;
 /// How many observations of a batch are looked ahead, so that their cache misses overlap.
 const AHEAD: usize = 32;
 
-/// From so many on, observations of a batch are put in order first: fewer stay in the cache.
-const MANY: usize = 8192;
+/// So many ids of each are looked up ahead where callers come first: its own and its caller's.
+const FEW_IDS: usize = 2;
+
+/// So many where they come in any order: an entry may be the first that knows its ancestors.
+const MANY_IDS: usize = 6;
+
+/// From so many on, observations of a batch are put in order first, and what is needed soon is
+/// looked up ahead: fewer stay in the cache.
+pub(crate) const MANY: usize = 8192;
 
 impl TreeBuilder {
     /// An empty builder whose depths are levels.
@@ -102,7 +110,7 @@ impl TreeBuilder {
             observations: Chunks::with_capacity(0),
             briefs: Chunks::with_capacity(0),
             skeleton: Skeleton::with_capacity(0),
-            clocks: Clocks::default(),
+            clocks: Clocks::new(),
             crowds: HashMap::new(),
             refused: 0,
             errors: 0,
@@ -164,10 +172,24 @@ impl TreeBuilder {
     }
 
     /// Adds one.
+    #[inline]
     pub fn add(&mut self, observation: Observation) -> Added {
-        let number = self.next_number();
         self.observations.push(observation);
-        self.look_ahead(iter::once(number));
+        self.place_last()
+    }
+
+    /// The tree as far as it is known. Costs a pass over everything; the tree borrows it.
+    #[must_use]
+    pub fn tree(&self) -> Tree<'_> {
+        Tree::build(self)
+    }
+
+    /// Puts the newest observation into its place, or lets go of it.
+    fn place_last(&mut self) -> Added {
+        let number = self.next_number() - 1;
+        if self.is_large() {
+            self.look_ahead(iter::once(number), MANY_IDS);
+        }
         let added = self.place(number);
         match added {
             Added::New => {}
@@ -177,19 +199,15 @@ impl TreeBuilder {
         added
     }
 
-    /// The tree as far as it is known. Costs a pass over everything; the tree borrows it.
-    #[must_use]
-    pub fn tree(&self) -> Tree<'_> {
-        Tree::build(self)
-    }
-
     /// In the order in which they lie. So many at a time are looked up ahead that their cache
     /// misses overlap.
     fn take_few(&mut self, from: u32) {
         let end = self.next_number();
         for window in (from..end).step_by(AHEAD) {
             let window = window..(window + AHEAD as u32).min(end);
-            self.look_ahead(window.clone());
+            if self.is_large() {
+                self.look_ahead(window.clone(), MANY_IDS);
+            }
             for number in window {
                 self.place(number);
             }
@@ -212,7 +230,7 @@ impl TreeBuilder {
                 .iter()
                 .map(|&number| self.observations[number as usize].touch());
             black_box(touched.fold(0, |all, one| all ^ one));
-            self.look_ahead(window.iter().copied());
+            self.look_ahead(window.iter().copied(), FEW_IDS);
             for &number in window {
                 self.place(number);
             }
@@ -248,29 +266,32 @@ impl TreeBuilder {
         }
     }
 
-    fn look_ahead(&self, numbers: impl Iterator<Item = u32>) {
-        let mut slots = [0u64; 2 * AHEAD];
-        let mut used = 0;
-        for (slots, number) in slots.chunks_mut(2).zip(numbers) {
-            used += 2;
+    /// Whether what it holds no longer stays in a cache near by.
+    fn is_large(&self) -> bool {
+        self.briefs.len() >= MANY
+    }
+
+    /// Reads the groups of the first so many ids of each of some observations.
+    fn look_ahead(&self, numbers: impl Iterator<Item = u32>, ids: usize) {
+        let mut slots: ArrayVec<u64, { AHEAD * MANY_IDS }> = ArrayVec::new();
+        for number in numbers {
             let place = &self.observations[number as usize].place;
             let level = self.levels.level(place.depth()).unwrap_or(0);
             let chain = place.packed();
-            let tag = |at: usize| {
-                self.skeleton
-                    .tag(level.wrapping_sub(at as u32), chain.bits(at))
-            };
-            slots[0] = self.skeleton.touch(tag(0));
-            slots[1] = self.skeleton.touch(tag(1));
+            for at in 0..chain.len().min(ids) {
+                let level = level.wrapping_sub(at as u32);
+                let tag = self.skeleton.tag(level, chain.bits(at));
+                slots.push(self.skeleton.touch(tag));
+            }
         }
-        let touched = slots[..used].iter();
-        let touched = touched.map(|&slot| self.skeleton.touch_group(slot));
+        let touched = slots.iter().map(|&slot| self.skeleton.touch_group(slot));
         black_box(touched.fold(0, |all, one| all ^ one));
     }
 
     /// Puts the observation that lies at `number` into its place.
+    #[inline]
     fn place(&mut self, number: u32) -> Added {
-        let observation = &self.observations[number as usize];
+        let mut observation = &self.observations[number as usize];
         let Some(level) = self.level_of(observation) else {
             self.refused += 1;
             return Added::Refused;
@@ -278,28 +299,29 @@ impl TreeBuilder {
         let narrowest = observation.place.narrowest();
         if self.skeleton.is_wider_than(narrowest) {
             self.narrow(narrowest);
+            observation = &self.observations[number as usize];
         }
-        let observation = &self.observations[number as usize];
         let side = observation.direction;
-        let chain = chain(observation, level);
-        let group = self.skeleton.add(level, &chain);
-        if let Some(known) = self.find(group, side, number) {
-            return self.update(known, number);
+        let group = self.skeleton.add(&chain(observation, level));
+        let head = self.skeleton.groups[group as usize].heads[side as usize];
+        if head != NONE {
+            if let Some(known) = self.find_in_list(head, group, number) {
+                return self.update(known, number);
+            }
+            observation = &self.observations[number as usize];
         }
-        let brief = self.brief(number);
-        self.briefs.push(brief);
-        self.hang(group, side, (self.briefs.len() - 1) as u32);
-        Added::New
-    }
-
-    /// What a tree's making reads of an observation, which counts from now on.
-    fn brief(&mut self, number: u32) -> Brief {
-        let observation = &self.observations[number as usize];
         let clock = self.clocks.number(&observation.handle, &observation.host);
         let brief = Brief::new(observation, number, clock);
         self.errors += usize::from(brief.error);
         self.ignored_hops += usize::from(brief.ignored_hop);
-        brief
+        let entry = self.briefs.len() as u32;
+        self.briefs.push(brief);
+        if head == NONE {
+            self.skeleton.groups[group as usize].heads[side as usize] = entry;
+        } else {
+            self.hang(group, side, entry);
+        }
+        Added::New
     }
 
     /// Reads something of each of these entries, so that what reads them soon finds them in the
@@ -328,15 +350,6 @@ impl TreeBuilder {
     }
 
     /// The entry that the observation at `number` is of, if it is known already.
-    #[inline]
-    fn find(&mut self, group: u32, side: Direction, number: u32) -> Option<u32> {
-        let head = self.skeleton.groups[group as usize].heads[side as usize];
-        if head == NONE {
-            return None;
-        }
-        self.find_in_list(head, group, number)
-    }
-
     fn find_in_list(&mut self, head: u32, group: u32, number: u32) -> Option<u32> {
         let observation = &self.observations[number as usize];
         let same = |&entry: &u32| {
@@ -373,10 +386,13 @@ impl TreeBuilder {
         if !self.observation(known).yields_to(later) {
             return Added::Repeated;
         }
-        let brief = self.brief(number);
+        let clock = self.clocks.number(&later.handle, &later.host);
+        let brief = Brief::new(later, number, clock);
         let known = &mut self.briefs[known as usize];
         self.errors -= usize::from(known.error);
         self.ignored_hops -= usize::from(known.ignored_hop);
+        self.errors += usize::from(brief.error);
+        self.ignored_hops += usize::from(brief.ignored_hop);
         let next = known.next;
         *known = Brief { next, ..brief };
         Added::Updated
@@ -424,7 +440,7 @@ impl TreeBuilder {
             Some(group) => group,
             None => &groups[resolved.leaves[number as usize - groups.len()].group as usize],
         };
-        group.level
+        group.chain.level()
     }
 
     /// Builds the skeleton anew for narrower ids.
@@ -437,7 +453,7 @@ impl TreeBuilder {
             let observation = &self.observations[observation as usize];
             let level = self.level_of(observation).expect("it was taken before");
             let side = observation.direction;
-            let group = self.skeleton.add(level, &chain(observation, level));
+            let group = self.skeleton.add(&chain(observation, level));
             self.hang(group, side, number);
         }
     }
@@ -481,13 +497,13 @@ impl Brief {
     }
 }
 
-/// An observation's chain, cut at the root.
+/// An observation's chain by level, cut at the root.
 #[inline]
 pub(crate) fn chain(observation: &Observation, level: u32) -> Cow<'_, Packed> {
     let chain = observation.place.packed();
-    if chain.len() > level as usize + 1 {
-        Cow::Owned(chain.first(level as usize + 1))
-    } else {
+    if chain.level() == level && chain.len() <= level as usize + 1 {
         Cow::Borrowed(chain)
+    } else {
+        Cow::Owned(chain.at_level(level))
     }
 }

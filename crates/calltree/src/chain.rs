@@ -3,7 +3,7 @@
 //! Ids are kept nearest first, so that two chains of one level line up at their start and a
 //! parent's chain is its child's without the first id. Two chains can be of the same interaction
 //! when every id that both know matches (the shorter id a prefix of the longer one); one *covers*
-//! another when it knows all that the other does. The common case, up to seven ancestors of one
+//! another when it knows all that the other does. The common case, up to six ancestors of one
 //! width (of more than four bytes: three), is compared as plain numbers; anything else goes the
 //! general way.
 
@@ -40,7 +40,7 @@ pub(crate) fn unite(known: &mut Chain, chain: &[StackId]) {
 
 /// How many words of ancestors' ids a packed chain holds in line: an id of up to four bytes takes
 /// one, a wider one two.
-const WORDS: usize = 7;
+const WORDS: usize = 6;
 
 /// A chain packed for comparing: in line where all ids but the first have one width and are few.
 /// The first id is apart, because its whole 8 bytes are often known while stacks hold fewer.
@@ -48,6 +48,8 @@ const WORDS: usize = 7;
 pub(crate) struct Packed {
     own: u64,
     ancestors: [u32; WORDS],
+    /// The level of the first id (in a place: the depth that the identifier says).
+    level: u32,
     own_width: u8,
     /// The width of the ancestors' ids; 0: not of the plain form, see `long`.
     width: u8,
@@ -69,7 +71,7 @@ pub(crate) enum Compared {
 }
 
 impl Packed {
-    pub(crate) fn new(chain: &[StackId]) -> Self {
+    pub(crate) fn new(level: u32, chain: &[StackId]) -> Self {
         let width = chain.get(1).map_or(8, StackId::width);
         let fitting = (chain.len() - 1) * words(width) <= WORDS;
         let simple = fitting && chain[1..].iter().all(|id| id.width() == width);
@@ -86,6 +88,7 @@ impl Packed {
         Self {
             own: chain[0].to_bits(),
             ancestors,
+            level,
             own_width: chain[0].width(),
             width: if simple { width } else { 0 },
             len: chain.len() as u8,
@@ -93,8 +96,29 @@ impl Packed {
         }
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         usize::from(self.len)
+    }
+
+    /// The level of its first id; the next are each one up.
+    #[inline]
+    pub(crate) fn level(&self) -> u32 {
+        self.level
+    }
+
+    /// The same at another level, whose root ends it.
+    pub(crate) fn at_level(&self, level: u32) -> Self {
+        let ids = self.unpack();
+        Self::new(level, &ids[..ids.len().min(level as usize + 1)])
+    }
+
+    /// Makes sure that [`Self::compare`] leaves it to the general way.
+    pub(crate) fn compare_in_general(&mut self) {
+        if self.width != 0 {
+            self.long = Some(Box::new(self.unpack()));
+            self.width = 0;
+        }
     }
 
     pub(crate) fn own(&self) -> StackId {
@@ -113,16 +137,14 @@ impl Packed {
         if at == 0 {
             return self.own;
         }
-        if let Some(long) = &self.long {
-            return long.get(at).map_or(0, StackId::to_bits);
-        }
-        let words = words(self.width);
         let word = |at: usize| u64::from(self.ancestors.get(at).copied().unwrap_or(0));
-        let first = word((at - 1) * words) << 32;
-        if words == 1 {
-            first
-        } else {
-            first | word((at - 1) * words + 1)
+        match self.width {
+            0 => {
+                let id = self.long.as_ref().and_then(|long| long.get(at));
+                id.map_or(0, StackId::to_bits)
+            }
+            1..=4 => word(at - 1) << 32,
+            _ => word(2 * at - 2) << 32 | word(2 * at - 1),
         }
     }
 
@@ -141,7 +163,7 @@ impl Packed {
             return self.clone();
         }
         if self.width == 0 {
-            return Self::new(&self.unpack()[at..]);
+            return Self::new(self.level - at as u32, &self.unpack()[at..]);
         }
         let len = self.len() - at;
         let words = words(self.width);
@@ -151,16 +173,12 @@ impl Packed {
         Self {
             own: self.bits(at),
             ancestors,
+            level: self.level - at as u32,
             own_width: self.width,
             width: self.width,
             len: len as u8,
             long: None,
         }
-    }
-
-    /// The chain's first `len` ids.
-    pub(crate) fn first(&self, len: usize) -> Self {
-        Self::new(&self.unpack()[..len])
     }
 
     /// Compares `other` without its first `at` ids, a chain of the same group, with this one.
@@ -176,8 +194,8 @@ impl Packed {
         let own = (self.own ^ other.bits(at)) >> shift == 0;
         let words = words(other.width);
         let shared = (len.min(self.len()) - 1) * words;
-        let from = at * words;
-        if !own || self.ancestors[..shared] != other.ancestors[from..from + shared] {
+        let known = self.ancestors[..shared].iter();
+        if !own || !known.eq(other.ancestors[at * words..].iter().take(shared)) {
             Compared::Unclear
         } else if len > self.len() {
             Compared::Longer

@@ -4,12 +4,13 @@
 //! from elsewhere it is the host. (Two servers of one host are taken as two clocks: that only
 //! widens a bound, while a host that is shared under two clocks would break it.)
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 use selvedge_entry::Text;
 use selvedge_identity::{Epoch, ServerName};
 
 use crate::Handle;
+use crate::index::{self, Index};
 
 /// A clock's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,76 +20,90 @@ pub(crate) enum Clock {
 }
 
 /// Numbers clocks in the order they are met.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Clocks {
     names: Vec<Clock>,
-    numbers: HashMap<Clock, u32>,
+    index: Index,
     last: u32,
-    /// Numbers by a byte of the epoch's random part: a tree has few journals.
-    near: Vec<u32>,
+    /// Hosts' names come from anywhere, so nobody may choose where they stand in the index.
+    hosts: RandomState,
 }
 
 impl Clocks {
+    pub(crate) fn new() -> Self {
+        Self {
+            names: Vec::new(),
+            index: Index::with_capacity(0),
+            last: 0,
+            hosts: RandomState::new(),
+        }
+    }
+
+    #[inline]
     pub(crate) fn number(&mut self, handle: &Handle, host: &Text) -> u32 {
-        if let Some(last) = self.names.get(self.last as usize)
-            && is(last, handle, host)
-        {
-            return self.last;
+        let last = self.names.get(self.last as usize);
+        if !last.is_some_and(|last| last.is(handle, host)) {
+            self.last = self.find_or_add(handle, host);
         }
-        let near = near(handle, host);
-        if let Some(&number) = self.near.get(near)
-            && let Some(name) = self.names.get(number as usize)
-            && is(name, handle, host)
-        {
-            self.last = number;
-            return number;
-        }
-        let name = match handle {
-            Handle::Entry(position) => Clock::Journal(position.server.clone(), position.epoch),
-            Handle::Opaque(_) => Clock::Host(host.clone()),
+        self.last
+    }
+
+    fn find_or_add(&mut self, handle: &Handle, host: &Text) -> u32 {
+        let tag = match handle {
+            Handle::Entry(position) => index::tag(position.epoch.counter, position.epoch.random),
+            Handle::Opaque(_) => self.hosts.hash_one(host) as u32,
         };
-        let next = self.names.len() as u32;
-        let number = *self.numbers.entry(name.clone()).or_insert(next);
-        if number == next {
-            self.names.push(name);
-        }
-        self.near.resize(256, u32::MAX);
-        self.near[near] = number;
-        self.last = number;
-        number
+        let names = &self.names;
+        let next = names.len() as u32;
+        let is = |number: u32| names[number as usize].is(handle, host);
+        self.index.find_or_add(tag, next, is).unwrap_or_else(|| {
+            self.names.push(match handle {
+                Handle::Entry(position) => Clock::Journal(position.server.clone(), position.epoch),
+                Handle::Opaque(_) => Clock::Host(host.clone()),
+            });
+            next
+        })
     }
 
     /// Each clock's place among the clocks' names: a numbering that does not depend on the order
     /// of arrival.
     pub(crate) fn ranks(&self) -> Vec<u32> {
-        let mut sorted: Vec<u32> = (0..self.names.len() as u32).collect();
-        sorted.sort_unstable_by_key(|&number| &self.names[number as usize]);
+        // Most names differ in their first bytes.
+        let mut sorted: Vec<((bool, u128), u32)> =
+            self.names.iter().map(Clock::start).zip(0..).collect();
+        sorted.sort_unstable_by(|(a, at_a), (b, at_b)| {
+            let name = |at: u32| &self.names[at as usize];
+            a.cmp(b).then_with(|| name(*at_a).cmp(name(*at_b)))
+        });
         let mut ranks = vec![0; sorted.len()];
-        for (rank, number) in sorted.into_iter().enumerate() {
-            ranks[number as usize] = rank as u32;
+        for ((_, number), rank) in sorted.into_iter().zip(0..) {
+            ranks[number as usize] = rank;
         }
         ranks
     }
 }
 
-fn is(clock: &Clock, handle: &Handle, host: &Text) -> bool {
-    match (clock, handle) {
-        (Clock::Journal(server, epoch), Handle::Entry(position)) => {
-            *epoch == position.epoch && *server == position.server
+impl Clock {
+    #[inline]
+    fn is(&self, handle: &Handle, host: &Text) -> bool {
+        match (self, handle) {
+            (Self::Journal(server, epoch), Handle::Entry(position)) => {
+                *epoch == position.epoch && *server == position.server
+            }
+            (Self::Host(known), Handle::Opaque(_)) => known == host,
+            _ => false,
         }
-        (Clock::Host(known), Handle::Opaque(_)) => known == host,
-        _ => false,
     }
-}
 
-fn near(handle: &Handle, host: &Text) -> usize {
-    let byte = match handle {
-        Handle::Entry(position) => {
-            position.epoch.random as u8 ^ (position.epoch.random >> 32) as u8
-        }
-        Handle::Opaque(_) => host
-            .bytes()
-            .fold(0u8, |mix, byte| mix.wrapping_mul(31).wrapping_add(byte)),
-    };
-    usize::from(byte)
+    /// What most of its order is told by: its kind, and its name's first bytes as a number.
+    fn start(&self) -> (bool, u128) {
+        let (host, name) = match self {
+            Self::Journal(server, _) => (false, server.as_str()),
+            Self::Host(host) => (true, &**host),
+        };
+        let mut bytes = [0; 16];
+        let len = name.len().min(bytes.len());
+        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+        (host, u128::from_be_bytes(bytes))
+    }
 }

@@ -12,6 +12,8 @@ pub(crate) struct Index {
     slots: Vec<u64>,
     mask: usize,
     used: usize,
+    /// So many at most: a third of the slots stays empty.
+    room: usize,
 }
 
 /// The tag of a level and an id's bits.
@@ -30,6 +32,7 @@ impl Index {
             slots: vec![0; size],
             mask: size - 1,
             used: 0,
+            room: size / 3 * 2,
         }
     }
 
@@ -50,22 +53,46 @@ impl Index {
         }
     }
 
+    /// The same; where there is none, `group` stands there from now on.
+    #[inline]
+    pub(crate) fn find_or_add(
+        &mut self,
+        tag: u32,
+        group: u32,
+        is: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        if self.used >= self.room {
+            self.grow();
+        }
+        let mut at = tag as usize & self.mask;
+        loop {
+            let slot = self.slots[at];
+            if slot == 0 {
+                self.slots[at] = (u64::from(group) + 1) << 32 | u64::from(tag);
+                self.used += 1;
+                return None;
+            }
+            let group = (slot >> 32) as u32 - 1;
+            if slot as u32 == tag && is(group) {
+                return Some(group);
+            }
+            at = (at + 1) & self.mask;
+        }
+    }
+
     /// Reads the slot of a tag, so that a later look-up finds it in the cache.
     #[inline]
     pub(crate) fn touch(&self, tag: u32) -> u64 {
         self.slots[tag as usize & self.mask]
     }
 
-    /// Adds a group that is not there yet.
-    pub(crate) fn insert(&mut self, tag: u32, group: u32) {
-        if (self.used + 1) * 3 > self.slots.len() * 2 {
-            let mut bigger = Self::with_capacity(self.slots.len());
-            for &slot in self.slots.iter().filter(|&&slot| slot != 0) {
-                bigger.place(slot);
-            }
-            *self = bigger;
+    #[cold]
+    fn grow(&mut self) {
+        let mut bigger = Self::with_capacity(self.slots.len());
+        for &slot in self.slots.iter().filter(|&&slot| slot != 0) {
+            bigger.place(slot);
         }
-        self.place((u64::from(group) + 1) << 32 | u64::from(tag));
+        *self = bigger;
     }
 
     fn place(&mut self, slot: u64) {

@@ -1,94 +1,70 @@
 //! Puts interactions into the tree's order: breadth first, siblings by their caller's journal.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use selvedge_entry::Direction;
 
 use crate::Place;
-use crate::builder::TreeBuilder;
+use crate::builder::{MANY, TreeBuilder};
 use crate::chain::Chain;
 use crate::resolve::{CANDIDATES, DEAD, Resolved};
 use crate::skeleton::NONE;
+use crate::times::Gathering;
 use crate::tree::{Evidence, Node};
 
 /// The nodes of all interactions, breadth first, and how many of them have no parent. If nobody
 /// and nothing names a root, the first node stands for it (D9: a lost root is named by its
-/// origin).
+/// origin). Each is added to `times`.
 pub(crate) fn nodes(
     builder: &TreeBuilder,
     ranks: &[u32],
     resolved: &mut Resolved,
+    times: &mut Gathering<'_>,
 ) -> (Vec<Node>, usize) {
-    if resolved.parents.is_empty() {
+    let count = resolved.parents.len();
+    if count == 0 {
         return (Vec::new(), 0);
     }
-    let roots = find_roots(builder, resolved);
+    let (roots, unanchored) = find_tops(builder, resolved);
     let unnamed = roots.is_empty();
-    let count = resolved.parents.len();
-    // The children of each, one after the other: by counting, since parents are numbers. A root
-    // that nothing names has the number `count`.
-    let mut starts = vec![0u32; count + 2];
     let mut tops = roots;
-    let mut live = 0;
-    for (number, &parent) in resolved.parents.iter().enumerate() {
-        match parent {
-            DEAD => {}
-            NONE => {
-                live += 1;
-                if builder.level(resolved, number as u32) > 0 {
-                    tops.push(number as u32);
-                }
-            }
-            parent => {
-                live += 1;
-                starts[parent as usize + 1] += 1;
-            }
-        }
-    }
-    for at in 0..=count {
-        starts[at + 1] += starts[at];
-    }
-    let mut fill = starts.clone();
-    let mut kids = vec![NONE; starts[count + 1] as usize];
-    for (number, &parent) in resolved.parents.iter().enumerate() {
-        if parent != DEAD && parent != NONE {
-            let at = &mut fill[parent as usize];
-            kids[*at as usize] = number as u32;
-            *at += 1;
-        }
-    }
-
+    tops.extend(unanchored);
+    let mut kids = Kids::new(&resolved.parents);
     let sorter = Sorter {
         builder,
         resolved,
         ranks,
     };
     tops.sort_unstable_by(|&a, &b| sorter.compare_tops(a, b));
-    let mut nodes = Vec::with_capacity(live + 1);
+    let all = tops.len() + kids.numbers.len() + usize::from(unnamed);
+    let mut nodes = Vec::with_capacity(all);
+    times.reserve(all);
+    let mut push = |nodes: &mut Vec<Node>, number: u32, parent: u32| {
+        let node = node(builder, resolved, number, parent);
+        times.add(&node);
+        nodes.push(node);
+    };
     if unnamed {
-        nodes.push(node(builder, resolved, count as u32, NONE));
+        push(&mut nodes, count as u32, NONE);
     }
-    nodes.extend(tops.iter().map(|&top| node(builder, resolved, top, NONE)));
+    for &top in &tops {
+        push(&mut nodes, top, NONE);
+    }
     let top_count = nodes.len();
     let mut scratch = Vec::new();
     let mut at = 0;
     while at < nodes.len() {
-        if at.is_multiple_of(AHEAD) {
+        if count >= MANY && at.is_multiple_of(AHEAD) {
             let window = nodes[at..].iter().take(AHEAD);
-            let kids = window.flat_map(|node| {
-                let number = node.number as usize;
-                &kids[starts[number] as usize..starts[number + 1] as usize]
-            });
-            sorter.look_ahead(kids.copied().take(4 * AHEAD));
+            sorter.look_ahead(window.flat_map(|node| kids.of(node.number).iter().copied()));
         }
-        let number = nodes[at].number as usize;
-        let own = starts[number] as usize..starts[number + 1] as usize;
-        let kids = &mut kids[own];
+        let kids = kids.of_mut(nodes[at].number);
         sorter.sort(kids, &mut scratch);
         let from = nodes.len() as u32;
         nodes[at].children = (from, from + kids.len() as u32);
         for &kid in &*kids {
-            nodes.push(node(builder, resolved, kid, at as u32));
+            push(&mut nodes, kid, at as u32);
         }
         at += 1;
     }
@@ -96,6 +72,55 @@ pub(crate) fn nodes(
         nodes[0].number = NONE;
     }
     (nodes, top_count)
+}
+
+/// The children of each interaction, one after the other.
+struct Kids {
+    /// Where each one's start among the numbers; one more ends the last.
+    starts: Vec<u32>,
+    numbers: Vec<u32>,
+}
+
+impl Kids {
+    /// By counting, since parents are numbers. A root that nothing names has the number after the
+    /// last.
+    fn new(parents: &[u32]) -> Self {
+        // One ahead each: filling a parent's children moves its start to where the next one's is.
+        let mut starts = vec![0u32; parents.len() + 3];
+        let with_parents = || {
+            let numbered = parents.iter().zip(0u32..);
+            numbered.filter(|(parent, _)| **parent < DEAD)
+        };
+        for (&parent, _) in with_parents() {
+            starts[parent as usize + 2] += 1;
+        }
+        let mut all = 0;
+        for start in &mut starts {
+            all += *start;
+            *start = all;
+        }
+        let mut numbers = vec![NONE; all as usize];
+        for (&parent, number) in with_parents() {
+            let start = &mut starts[parent as usize + 1];
+            numbers[*start as usize] = number;
+            *start += 1;
+        }
+        Self { starts, numbers }
+    }
+
+    fn range(&self, number: u32) -> Range<usize> {
+        let number = number as usize;
+        self.starts[number] as usize..self.starts[number + 1] as usize
+    }
+
+    fn of(&self, number: u32) -> &[u32] {
+        &self.numbers[self.range(number)]
+    }
+
+    fn of_mut(&mut self, number: u32) -> &mut [u32] {
+        let range = self.range(number);
+        &mut self.numbers[range]
+    }
 }
 
 /// The numbers from `first` on, by their depth, and within it nearly by their caller's id (its
@@ -129,41 +154,39 @@ pub(crate) fn callers_first<'a>(places: impl Iterator<Item = &'a Place>, first: 
     rows.into_iter().map(|(_, number)| number).collect()
 }
 
-/// The interactions of level 0; and gives those of level 1 that name no parent to it, for an
-/// origin has one root.
-fn find_roots(builder: &TreeBuilder, resolved: &mut Resolved) -> Vec<u32> {
+/// The interactions of level 0, and others whose parents are not known. Gives those of level 1
+/// that name no parent to the root, for an origin has one.
+fn find_tops(builder: &TreeBuilder, resolved: &mut Resolved) -> (Vec<u32>, Vec<u32>) {
     let count = resolved.parents.len() as u32;
-    let mut roots = Vec::new();
-    let mut orphans = Vec::new();
-    for number in 0..count {
-        if resolved.parents[number as usize] == NONE {
-            match builder.level(resolved, number) {
-                0 => roots.push(number),
-                1 if !resolved.candidates.contains_key(&number) => orphans.push(number),
-                _ => {}
-            }
-        }
-    }
+    let numbered = resolved.parents.iter().zip(0..);
+    let tops = numbered.filter(|(parent, _)| **parent == NONE);
+    let tops = tops.map(|(_, number)| number);
+    let (mut roots, mut others): (Vec<u32>, Vec<u32>) =
+        tops.partition(|&number| builder.level(resolved, number) == 0);
     if roots.len() > 1 {
         roots.sort_by_cached_key(|&root| chain(builder, resolved, root));
     }
-    for orphan in orphans {
+    others.retain(|&other| {
+        if builder.level(resolved, other) != 1 || resolved.candidates.contains_key(&other) {
+            return true;
+        }
         match roots[..] {
-            [] => resolved.parents[orphan as usize] = count,
-            [one] => resolved.parents[orphan as usize] = one,
+            [] => resolved.parents[other as usize] = count,
+            [one] => resolved.parents[other as usize] = one,
             _ => {
                 let some = roots.iter().copied().take(CANDIDATES).collect();
-                resolved.candidates.insert(orphan, some);
+                resolved.candidates.insert(other, some);
             }
         }
-    }
-    roots
+        resolved.parents[other as usize] == NONE
+    });
+    (roots, others)
 }
 
 fn node(builder: &TreeBuilder, resolved: &Resolved, number: u32, parent: u32) -> Node {
     let groups = &builder.skeleton.groups;
     let (level, heads) = match groups.get(number as usize) {
-        Some(group) => (group.level, group.heads),
+        Some(group) => (group.chain.level(), group.heads),
         None => match resolved.leaves.get(number as usize - groups.len()) {
             None => (0, [NONE; 3]),
             Some(leaf) => {
@@ -175,7 +198,7 @@ fn node(builder: &TreeBuilder, resolved: &Resolved, number: u32, parent: u32) ->
                         *head = entry;
                     }
                 }
-                (groups[leaf.group as usize].level, heads)
+                (groups[leaf.group as usize].chain.level(), heads)
             }
         },
     };
@@ -204,14 +227,16 @@ struct Sorter<'a> {
 const AHEAD: usize = 32;
 
 impl Sorter<'_> {
-    /// Reads what the order of some interactions will be told from.
+    /// Reads what the order and the times of some interactions will be told from.
     fn look_ahead(&self, numbers: impl Iterator<Item = u32>) {
-        let mut sent = [NONE; 4 * AHEAD];
-        for (sent, number) in sent.iter_mut().zip(numbers) {
-            let group = self.builder.skeleton.groups.get(number as usize);
-            *sent = group.map_or(NONE, |group| group.heads[Direction::Outbound as usize]);
+        let mut heads = [[NONE; 2]; 4 * AHEAD];
+        for (heads, number) in heads.iter_mut().zip(numbers) {
+            if let Some(group) = self.builder.skeleton.groups.get(number as usize) {
+                *heads = [Direction::Outbound, Direction::Inbound]
+                    .map(|side| group.heads[side as usize]);
+            }
         }
-        self.builder.touch(sent.into_iter());
+        self.builder.touch(heads.into_iter().flatten());
     }
 
     fn key(&self, number: u32) -> Key {

@@ -8,7 +8,6 @@ use crate::chain::{Chain, Packed};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     origin: Origin,
-    depth: u32,
     /// The narrowest id of the stack, in bytes.
     narrowest: u8,
     chain: Packed,
@@ -26,9 +25,8 @@ impl Place {
         chain[0] = whole.unwrap_or(chain[0]);
         Self {
             origin: identifier.origin(),
-            depth: identifier.depth(),
             narrowest: stack.iter().map(StackId::width).min().unwrap_or(8),
-            chain: Packed::new(&chain),
+            chain: Packed::new(identifier.depth(), &chain),
         }
     }
 
@@ -41,7 +39,7 @@ impl Place {
     /// The depth, as the identifier says it.
     #[must_use]
     pub fn depth(&self) -> u32 {
-        self.depth
+        self.chain.level()
     }
 
     /// The interaction's own id, as wide as it is known.

@@ -56,7 +56,7 @@ pub(crate) fn resolve(builder: &TreeBuilder) -> Resolved {
         parents: groups.iter().map(|group| group.parent).collect(),
         ..Resolved::default()
     };
-    if builder.skeleton.conflicts > 0 {
+    if !builder.skeleton.conflicted.is_empty() {
         Splitting::new(builder, &mut resolved).run();
     }
     resolved
@@ -71,14 +71,11 @@ struct Splitting<'a> {
 
 impl<'a> Splitting<'a> {
     fn new(builder: &'a TreeBuilder, resolved: &'a mut Resolved) -> Self {
-        let groups = &builder.skeleton.groups;
+        let conflicted = &builder.skeleton.conflicted;
         let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-        for (number, group) in groups.iter().enumerate().filter(|(_, g)| !g.conflicted) {
-            if group.parent != NONE && groups[group.parent as usize].conflicted {
-                children
-                    .entry(group.parent)
-                    .or_default()
-                    .push(number as u32);
+        for (group, number) in builder.skeleton.groups.iter().zip(0..) {
+            if conflicted.contains(&group.parent) && !conflicted.contains(&number) {
+                children.entry(group.parent).or_default().push(number);
             }
         }
         Self {
@@ -90,12 +87,11 @@ impl<'a> Splitting<'a> {
 
     fn run(mut self) {
         let groups = &self.builder.skeleton.groups;
-        let mut conflicted: Vec<u32> = (0..groups.len() as u32)
-            .filter(|&number| groups[number as usize].conflicted)
-            .collect();
+        let conflicted = self.builder.skeleton.conflicted.iter();
+        let mut conflicted: Vec<u32> = conflicted.copied().collect();
         conflicted.sort_by_key(|&number| {
-            let group = &groups[number as usize];
-            (Reverse(group.level), group.chain.own_bits())
+            let chain = &groups[number as usize].chain;
+            (Reverse(chain.level()), chain.own_bits())
         });
         for group in conflicted {
             self.split(group);
@@ -172,11 +168,11 @@ impl<'a> Splitting<'a> {
     fn push(&mut self, group: u32, chain: Chain, ambiguous: bool) -> u32 {
         let number = self.resolved.parents.len() as u32;
         let skeleton = &self.builder.skeleton;
-        let level = skeleton.groups[group as usize].level;
+        let level = skeleton.groups[group as usize].chain.level();
         let mut parent = NONE;
         if !ambiguous && let Some(id) = chain.get(1) {
             parent = skeleton.find(level - 1, id.to_bits()).unwrap_or(NONE);
-            if parent != NONE && skeleton.groups[parent as usize].conflicted {
+            if parent != NONE && skeleton.conflicted.contains(&parent) {
                 self.children.entry(parent).or_default().push(number);
                 parent = NONE;
             }
@@ -208,7 +204,10 @@ impl<'a> Splitting<'a> {
             .flat_map(|side| self.builder.list(group.heads[side as usize]))
             .map(|number| {
                 let observation = self.builder.observation(number);
-                (builder::chain(observation, group.level).unpack(), number)
+                (
+                    builder::chain(observation, group.chain.level()).unpack(),
+                    number,
+                )
             })
             .collect()
     }

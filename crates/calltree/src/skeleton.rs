@@ -13,44 +13,48 @@
 //! Ids of different widths are found by the narrowest width seen so far; a narrower one rebuilds
 //! the index, at most seven times in all.
 
+use std::collections::HashSet;
+
 use selvedge_identity::StackId;
 
 use crate::chain::{self, Compared, Packed};
-use crate::chunks::Chunks;
 use crate::index::{Index, tag};
 
 /// No group, no entry.
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// One interaction; or several that only their ancestors tell apart.
+/// It is one line of a cache.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(crate) struct Group {
     pub(crate) chain: Packed,
-    pub(crate) level: u32,
     /// The group of the parent's id, or [`NONE`].
     pub(crate) parent: u32,
     /// The first entry of each direction; more hang on it.
     pub(crate) heads: [u32; 3],
-    pub(crate) conflicted: bool,
 }
+
+const _: () = assert!(size_of::<Group>() == 64);
 
 /// See the file's head.
 #[derive(Clone, Debug)]
 pub(crate) struct Skeleton {
-    pub(crate) groups: Chunks<Group>,
+    pub(crate) groups: Vec<Group>,
     index: Index,
     /// The narrowest id, in bytes: groups are found by that many.
     width: u8,
-    pub(crate) conflicts: usize,
+    /// The groups of which some chains do not fit together. Their own is never of the plain form.
+    pub(crate) conflicted: HashSet<u32>,
 }
 
 impl Skeleton {
     pub(crate) fn with_capacity(groups: usize) -> Self {
         Self {
-            groups: Chunks::with_capacity(groups),
+            groups: Vec::with_capacity(groups),
             index: Index::with_capacity(groups),
             width: 8,
-            conflicts: 0,
+            conflicted: HashSet::new(),
         }
     }
 
@@ -86,9 +90,8 @@ impl Skeleton {
     #[inline]
     pub(crate) fn touch_group(&self, slot: u64) -> u64 {
         let group = ((slot >> 32) as u32).wrapping_sub(1);
-        self.groups.get(group as usize).map_or(0, |group| {
-            group.chain.own_bits() ^ u64::from(group.heads[0])
-        })
+        let group = self.groups.get(group as usize);
+        group.map_or(0, |group| group.chain.own_bits())
     }
 
     /// The group of an id.
@@ -96,86 +99,105 @@ impl Skeleton {
     pub(crate) fn find(&self, level: u32, bits: u64) -> Option<u32> {
         let key = self.cut(bits);
         self.index.find(tag(level, key), |group| {
-            let group = &self.groups[group as usize];
-            group.level == level && self.cut(group.chain.own_bits()) == key
+            let chain = &self.groups[group as usize].chain;
+            chain.level() == level && self.cut(chain.own_bits()) == key
         })
     }
 
-    /// Adds a chain of a level, whose own group it returns.
+    /// Adds a chain, whose own group it returns.
     #[inline]
-    pub(crate) fn add(&mut self, level: u32, chain: &Packed) -> u32 {
-        let mut own = NONE;
-        let mut child = NONE;
-        for at in 0..chain.len() {
-            let level = level - at as u32;
-            let found = self.find(level, chain.bits(at));
-            let group = found.unwrap_or_else(|| self.create(level, chain, at));
-            if at == 0 {
-                own = group;
-            } else if self.groups[child as usize].parent == NONE {
-                self.groups[child as usize].parent = group;
-            }
-            child = group;
-            if found.is_some() && self.merge(group, chain, at) {
-                break;
-            }
+    pub(crate) fn add(&mut self, chain: &Packed) -> u32 {
+        let (own, known) = self.add_one(chain, 0);
+        if !known {
+            self.add_ancestors(own, chain);
         }
         own
+    }
+
+    fn add_ancestors(&mut self, own: u32, chain: &Packed) {
+        let mut child = own;
+        for at in 1..chain.len() {
+            let (group, known) = self.add_one(chain, at);
+            let child_group = &mut self.groups[child as usize];
+            if child_group.parent == NONE {
+                child_group.parent = group;
+            }
+            if known {
+                break;
+            }
+            child = group;
+        }
+    }
+
+    /// Adds what a chain says of its `at`th id on to that id's group: which it is, and whether
+    /// its ancestors know all that the chain says of them.
+    #[inline]
+    fn add_one(&mut self, chain: &Packed, at: usize) -> (u32, bool) {
+        let level = chain.level() - at as u32;
+        let key = self.cut(chain.bits(at));
+        let width = self.width;
+        let groups = &self.groups;
+        let next = groups.len() as u32;
+        let found = self.index.find_or_add(tag(level, key), next, |group| {
+            let chain = &groups[group as usize].chain;
+            chain.level() == level && cut(chain.own_bits(), width) == key
+        });
+        if let Some(group) = found {
+            return (group, self.merge(group, chain, at));
+        }
+        assert!(next < NONE - 1, "fewer than 2^32 interactions");
+        self.groups.push(Group {
+            chain: chain.rest(at),
+            parent: NONE,
+            heads: [NONE; 3],
+        });
+        (next, false)
     }
 
     /// Adds a chain to a group; whether the group's ancestors know all that it says of them.
     #[inline]
     fn merge(&mut self, group: u32, chain: &Packed, at: usize) -> bool {
         let known = &mut self.groups[group as usize];
-        if !known.conflicted {
-            match known.chain.compare(chain, at) {
-                Compared::Covered => return true,
-                Compared::OwnWider => {
-                    known.chain.widen_own(chain, at);
-                    return true;
-                }
-                Compared::Longer => {
-                    known.chain.lengthen(chain, at);
-                    return false;
-                }
-                Compared::Unclear => {}
+        match known.chain.compare(chain, at) {
+            Compared::Covered => true,
+            Compared::OwnWider => {
+                known.chain.widen_own(chain, at);
+                true
             }
+            Compared::Longer => {
+                known.chain.lengthen(chain, at);
+                false
+            }
+            Compared::Unclear => self.merge_in_general(group, &chain.unpack()[at..]),
         }
-        self.merge_in_general(group, &chain.unpack()[at..])
     }
 
     #[cold]
-    fn merge_in_general(&mut self, group: u32, chain: &[StackId]) -> bool {
-        let group = &mut self.groups[group as usize];
+    fn merge_in_general(&mut self, number: u32, chain: &[StackId]) -> bool {
+        let group = &mut self.groups[number as usize];
         let mut known = group.chain.unpack();
         if !chain::fits(&known, chain) {
-            self.conflicts += usize::from(!group.conflicted);
-            group.conflicted = true;
+            self.conflicted.insert(number);
         } else if !chain::covers(&known, chain) {
             chain::unite(&mut known, chain);
-            group.chain = Packed::new(&known);
+            group.chain = Packed::new(group.chain.level(), &known);
         } else {
-            return !group.conflicted;
+            return !self.conflicted.contains(&number);
+        }
+        if self.conflicted.contains(&number) {
+            group.chain.compare_in_general();
         }
         false
     }
 
-    fn create(&mut self, level: u32, chain: &Packed, at: usize) -> u32 {
-        let group = u32::try_from(self.groups.len()).expect("fewer than 2^32 interactions");
-        self.groups.push(Group {
-            chain: chain.rest(at),
-            level,
-            parent: NONE,
-            heads: [NONE; 3],
-            conflicted: false,
-        });
-        self.index
-            .insert(tag(level, self.cut(chain.bits(at))), group);
-        group
-    }
-
     #[inline]
     fn cut(&self, bits: u64) -> u64 {
-        bits >> (64 - u32::from(self.width) * 8)
+        cut(bits, self.width)
     }
+}
+
+/// The first `width` bytes of an id's bits.
+#[inline]
+fn cut(bits: u64, width: u8) -> u64 {
+    bits >> (64 - u32::from(width) * 8)
 }

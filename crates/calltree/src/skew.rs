@@ -23,12 +23,14 @@ const ROUNDS: usize = 256;
 /// Up to so many clocks have a table of all pairs; more share a map.
 const TABLE: usize = 64;
 
-/// What calls say of pairs of clocks: `offset(b) - offset(a)` lies within.
+/// What calls say of pairs of clocks: `offset(b) - offset(a)` is at most what stands at (a, b).
 #[derive(Clone, Debug)]
 pub(crate) struct Constraints {
     clocks: usize,
-    table: Vec<Interval>,
-    map: HashMap<(u32, u32), Interval>,
+    table: Vec<i64>,
+    map: HashMap<(u32, u32), i64>,
+    /// Where anything stands, in the order in which it came.
+    known: Vec<(u32, u32)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +65,9 @@ impl Constraints {
         let table = if clocks <= TABLE { clocks * clocks } else { 0 };
         Self {
             clocks,
-            table: vec![ANY; table],
+            table: vec![FAR; table],
             map: HashMap::new(),
+            known: Vec::new(),
         }
     }
 
@@ -75,54 +78,53 @@ impl Constraints {
             return;
         }
         let difference = later.saturating_sub(earlier).clamp(-FAR, FAR);
-        let key = (a.min(b), a.max(b));
-        let interval = if self.table.is_empty() {
-            self.map.entry(key).or_insert(ANY)
+        let most = if self.table.is_empty() {
+            self.map.entry((a, b)).or_insert(FAR)
         } else {
-            &mut self.table[key.0 as usize * self.clocks + key.1 as usize]
+            &mut self.table[a as usize * self.clocks + b as usize]
         };
-        if a < b {
-            interval.high = interval.high.min(difference);
-        } else {
-            interval.low = interval.low.max(-difference);
+        if difference < *most {
+            if *most == FAR {
+                self.known.push((a, b));
+            }
+            *most = difference;
         }
     }
 
-    /// All pairs of which anything is known, sorted.
-    fn pairs(self) -> Vec<((u32, u32), Interval)> {
-        let mut pairs: Vec<_> = self.map.into_iter().collect();
-        pairs.sort_unstable_by_key(|(key, _)| *key);
-        let width = self.clocks;
-        let table = self.table.into_iter().enumerate();
-        let known = table.filter(|(_, interval)| interval.low > -FAR || interval.high < FAR);
-        pairs.extend(
-            known.map(|(at, interval)| (((at / width) as u32, (at % width) as u32), interval)),
-        );
-        pairs
+    /// What stands at a pair.
+    fn most(&self, a: u32, b: u32) -> i64 {
+        if self.table.is_empty() {
+            self.map.get(&(a, b)).copied().unwrap_or(FAR)
+        } else {
+            self.table[a as usize * self.clocks + b as usize]
+        }
+    }
+
+    /// All pairs of which anything is known, sorted, the lesser clock first.
+    fn pairs(&self) -> Vec<((u32, u32), Interval)> {
+        let keys = self.known.iter().map(|&(a, b)| (a.min(b), a.max(b)));
+        let mut keys: Vec<(u32, u32)> = keys.collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let interval = |(a, b)| Interval::between(self.most(b, a), self.most(a, b)).widened();
+        keys.into_iter().map(|key| (key, interval(key))).collect()
     }
 
     /// Solves for all clocks, of which `reference` is taken as right.
     pub(crate) fn solve(self, reference: u32) -> Corrections {
         let clocks = self.clocks;
         let mut contradicted = false;
-        let mut pairs = self.pairs();
-        let mut edges: Vec<(u32, u32, i64)> = Vec::with_capacity(pairs.len() * 2);
-        for ((a, b), interval) in &mut pairs {
-            if interval.low > interval.high {
-                contradicted = true;
-                *interval = Interval {
-                    low: interval.high,
-                    high: interval.low,
-                };
-            }
-            edges.extend((interval.high < FAR).then_some((*a, *b, interval.high)));
-            edges.extend((interval.low > -FAR).then_some((*b, *a, -interval.low)));
+        let mut edges: Vec<(u32, u32, i64)> = Vec::with_capacity(self.known.len());
+        for &(a, b) in &self.known {
+            let (most, back) = (self.most(a, b), self.most(b, a));
+            contradicted |= most + back < 0;
+            edges.push((a, b, most.max(-back)));
         }
         let skewed = contradicted || edges.iter().any(|&(_, _, weight)| weight < 0);
         let mut from = vec![FAR; clocks];
         from[reference as usize] = 0;
         let Some(within) = within(from, &edges) else {
-            return along_tree(clocks, reference, &pairs);
+            return along_tree(clocks, reference, &self.pairs());
         };
         let offsets = if skewed {
             offsets(&within, &edges)
@@ -130,7 +132,7 @@ impl Constraints {
             Some(vec![0; clocks])
         };
         let Some(offsets) = offsets else {
-            return along_tree(clocks, reference, &pairs);
+            return along_tree(clocks, reference, &self.pairs());
         };
         let corrections = offsets.iter().zip(&within);
         Corrections {
@@ -148,7 +150,7 @@ fn within(known: Vec<i64>, edges: &[(u32, u32, i64)]) -> Option<Vec<Interval>> {
     let low = shortest(known, edges.iter().map(|&(a, b, weight)| (b, a, weight)))?;
     let both = high.into_iter().zip(low);
     Some(
-        both.map(|(high, low)| Interval { low: -low, high })
+        both.map(|(high, low)| Interval::between(low, high))
             .collect(),
     )
 }
@@ -170,6 +172,19 @@ fn offsets(within_all: &[Interval], edges: &[(u32, u32, i64)]) -> Option<Vec<i64
 }
 
 impl Interval {
+    /// What lies within, if it is at most `high` and its negative at most `low`.
+    fn between(low: i64, high: i64) -> Self {
+        Self { low: -low, high }
+    }
+
+    /// Holds both claims, where they contradict each other.
+    fn widened(self) -> Self {
+        Self {
+            low: self.low.min(self.high),
+            high: self.low.max(self.high),
+        }
+    }
+
     /// The offset to take if nothing else is known: none, unless a clock is certainly off.
     fn wanted(&self) -> i64 {
         match (self.low > -FAR, self.high < FAR) {

@@ -7,76 +7,95 @@ use crate::skeleton::NONE;
 use crate::skew::{Constraints, Corrections};
 use crate::tree::Node;
 
-/// The correction of each clock, by the clock's number in the builder.
-pub(crate) fn correct(builder: &TreeBuilder, ranks: &[u32], nodes: &[Node]) -> Corrections {
-    let Some(first) = nodes.iter().find_map(Node::entry) else {
-        return Corrections::default();
-    };
-    // By rank, so that nothing depends on the order of arrival.
-    let reference = ranks[builder.briefs[first as usize].clock as usize];
-    let mut constraints = Constraints::new(ranks.len());
-    if ranks.len() > 1 {
-        gather(builder, nodes, ranks, &mut constraints);
-    }
-    let mut solved = constraints.solve(reference);
-    let by_rank = &solved.clocks;
-    solved.clocks = ranks.iter().map(|&rank| by_rank[rank as usize]).collect();
-    solved
+/// What the nodes so far say of clocks.
+pub(crate) struct Gathering<'a> {
+    builder: &'a TreeBuilder,
+    /// Each clock's number in the constraints, so that nothing depends on the order of arrival.
+    ranks: &'a [u32],
+    constraints: Constraints,
+    /// The nearest entry that tells a time, at each node or above it.
+    latest: Vec<u32>,
 }
 
-/// How many nodes' entries are looked up ahead, so that their cache misses overlap.
-const AHEAD: usize = 32;
-
-fn gather(builder: &TreeBuilder, nodes: &[Node], ranks: &[u32], constraints: &mut Constraints) {
-    // The nearest entry that tells a time, at each node or above it.
-    let mut latest = vec![NONE; nodes.len()];
-    for (at, node) in nodes.iter().enumerate() {
-        if at.is_multiple_of(AHEAD) {
-            let window = nodes[at..].iter().take(AHEAD);
-            builder.touch(window.flat_map(|node| node.heads));
+impl<'a> Gathering<'a> {
+    pub(crate) fn new(builder: &'a TreeBuilder, ranks: &'a [u32]) -> Self {
+        Self {
+            builder,
+            ranks,
+            constraints: Constraints::new(ranks.len()),
+            latest: Vec::new(),
         }
+    }
+
+    /// Room for so many nodes.
+    pub(crate) fn reserve(&mut self, nodes: usize) {
+        self.latest.reserve_exact(nodes);
+    }
+
+    /// Takes in the next node, whose parent it knows already.
+    #[inline]
+    pub(crate) fn add(&mut self, node: &Node) {
+        if self.ranks.len() < 2 {
+            return;
+        }
+        let builder = self.builder;
+        let cause = match node.parent {
+            NONE => NONE,
+            parent => self.latest[parent as usize],
+        };
         // A span may not say when it began.
         let entry = |side: Direction| {
             let brief = builder.briefs.get(node.heads[side as usize] as usize);
             brief.filter(|brief| brief.at != 0)
         };
         let (received, sent) = (entry(Direction::Inbound), entry(Direction::Outbound));
-        let cause = if node.parent == NONE {
-            NONE
-        } else {
-            latest[node.parent as usize]
-        };
+        let rank = |brief: &Brief| self.ranks[brief.clock as usize];
         if let (Some(cause), Some(start)) = (builder.briefs.get(cause as usize), sent.or(received))
         {
-            let clock = |brief: &Brief| (ranks[brief.clock as usize], brief.at);
-            constraints.before(clock(cause), clock(start));
+            let earlier = (rank(cause), cause.at);
+            self.constraints.before(earlier, (rank(start), start.at));
         }
+        // An action beside a call does not cause it, and may be another host's; and of several
+        // receivers any may have made the calls below.
+        let made = received.filter(|received| !several(builder, node, received));
         if let (Some(sent), Some(received)) = (sent, received) {
-            let (caller, callee) = (ranks[sent.clock as usize], ranks[received.clock as usize]);
+            let (caller, callee) = (rank(sent), rank(received));
             if caller != callee {
+                let constraints = &mut self.constraints;
                 constraints.before((caller, sent.at), (callee, received.at));
-                if !several(builder, node, received)
+                if made.is_some()
                     && let Some((answered, arrived)) = answer(received, sent)
                 {
                     constraints.before((callee, answered), (caller, arrived));
                 }
             }
         }
-        // An action beside a call does not cause it, and may be another host's; and of several
-        // receivers any may have made the calls below.
-        let made = received.filter(|received| !several(builder, node, received));
-        latest[at] = match (made, sent) {
+        self.latest.push(match (made, sent) {
             (Some(_), _) => node.heads[Direction::Inbound as usize],
             (None, Some(_)) => node.heads[Direction::Outbound as usize],
             (None, None) => cause,
+        });
+    }
+
+    /// The correction of each clock, by the clock's number in the builder; the first entry's is
+    /// taken as right.
+    pub(crate) fn correct(self, nodes: &[Node]) -> Corrections {
+        let Some(first) = nodes.iter().find_map(Node::entry) else {
+            return Corrections::default();
         };
+        let ranks = self.ranks;
+        let reference = ranks[self.builder.briefs[first as usize].clock as usize];
+        let mut solved = self.constraints.solve(reference);
+        let by_rank = &solved.clocks;
+        solved.clocks = ranks.iter().map(|&rank| by_rank[rank as usize]).collect();
+        solved
     }
 }
 
 /// Whether receivers with different clocks took the same call. (Of calls that share an id, and
 /// that only their ancestors tell apart, each counts as received once.)
 fn several(builder: &TreeBuilder, node: &Node, received: &Brief) -> bool {
-    let alone = builder.skeleton.groups.len() <= node.number as usize;
+    let alone = received.next == NONE || builder.skeleton.groups.len() <= node.number as usize;
     let next = |brief: &&Brief| builder.briefs.get(brief.next as usize);
     !alone && std::iter::successors(Some(received), next).any(|other| other.clock != received.clock)
 }

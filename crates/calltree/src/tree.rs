@@ -107,9 +107,10 @@ impl<'a> Tree<'a> {
     pub(crate) fn build(builder: &'a TreeBuilder) -> Self {
         let ranks = builder.clocks.ranks();
         let mut resolved = resolve(builder);
-        let (mut nodes, tops) = order::nodes(builder, &ranks, &mut resolved);
+        let mut times = times::Gathering::new(builder, &ranks);
+        let (mut nodes, tops) = order::nodes(builder, &ranks, &mut resolved, &mut times);
         evidence::weigh(builder, &resolved, &mut nodes);
-        let corrections = times::correct(builder, &ranks, &nodes);
+        let corrections = times.correct(&nodes);
         let mut candidate_nodes = HashMap::new();
         if !resolved.candidates.is_empty() {
             let named: HashSet<u32> = resolved.candidates.values().flatten().copied().collect();
@@ -229,7 +230,7 @@ impl<'a> Tree<'a> {
             "entries were refused: they are of another origin or of a depth that no level has",
         );
         say(
-            self.builder.skeleton.conflicts,
+            self.builder.skeleton.conflicted.len(),
             "ids stand for several calls that only their ancestors tell apart, or are damaged",
         );
         let roots = self.tops().filter(|top| top.level() == 0).count();
