@@ -84,11 +84,9 @@ const CROWD: usize = 32;
 /// How many observations of a batch are looked ahead, so that their cache misses overlap.
 const AHEAD: usize = 32;
 
-/// So many ids of each are looked up ahead where callers come first: its own and its caller's.
-const FEW_IDS: usize = 2;
-
-/// So many where they come in any order: an entry may be the first that knows its ancestors.
-const MANY_IDS: usize = 6;
+/// How many ids of each: its own and its caller's. (More are seldom needed, and in any order that
+/// they come in, reading them costs more than it saves.)
+const IDS: usize = 2;
 
 /// From so many on, observations of a batch are put in order first, and what is needed soon is
 /// looked up ahead: fewer stay in the cache.
@@ -130,6 +128,9 @@ impl TreeBuilder {
     pub fn add_all(&mut self, observations: Vec<Observation>) {
         let from = self.next_number();
         let count = observations.len();
+        // What this needs for a moment, the rest takes over: fresh memory would be cleared first.
+        let places = observations.iter().map(|observation| &observation.place);
+        let order = (count >= MANY).then(|| order::callers_first(places, from));
         if from == 0 {
             self.skeleton = Skeleton::with_capacity(count / 2 + 1);
             self.briefs = Chunks::with_capacity(count);
@@ -139,10 +140,9 @@ impl TreeBuilder {
                 self.observations.push(observation);
             }
         }
-        if count >= MANY {
-            self.take_many(from);
-        } else {
-            self.take_few(from);
+        match order {
+            Some(order) => self.take_many(&order),
+            None => self.take_few(from),
         }
         self.tidy();
     }
@@ -188,7 +188,7 @@ impl TreeBuilder {
     fn place_last(&mut self) -> Added {
         let number = self.next_number() - 1;
         if self.is_large() {
-            self.look_ahead(iter::once(number), MANY_IDS);
+            self.look_ahead(iter::once(number));
         }
         let added = self.place(number);
         match added {
@@ -206,7 +206,7 @@ impl TreeBuilder {
         for window in (from..end).step_by(AHEAD) {
             let window = window..(window + AHEAD as u32).min(end);
             if self.is_large() {
-                self.look_ahead(window.clone(), MANY_IDS);
+                self.look_ahead(window.clone());
             }
             for number in window {
                 self.place(number);
@@ -220,9 +220,7 @@ impl TreeBuilder {
     ///
     /// Children of one caller stand together, and with them both sides of a call: what one of them
     /// fetches into the cache serves all.
-    fn take_many(&mut self, from: u32) {
-        let new = self.observations.iter().skip(from as usize);
-        let order = order::callers_first(new.map(|one| &one.place), from);
+    fn take_many(&mut self, order: &[u32]) {
         for (nth, window) in order.chunks(AHEAD).enumerate() {
             // What is looked up ahead next has to be there by then.
             let later = order.chunks(AHEAD).nth(nth + 2).unwrap_or_default();
@@ -230,7 +228,7 @@ impl TreeBuilder {
                 .iter()
                 .map(|&number| self.observations[number as usize].touch());
             black_box(touched.fold(0, |all, one| all ^ one));
-            self.look_ahead(window.iter().copied(), FEW_IDS);
+            self.look_ahead(window.iter().copied());
             for &number in window {
                 self.place(number);
             }
@@ -271,14 +269,14 @@ impl TreeBuilder {
         self.briefs.len() >= MANY
     }
 
-    /// Reads the groups of the first so many ids of each of some observations.
-    fn look_ahead(&self, numbers: impl Iterator<Item = u32>, ids: usize) {
-        let mut slots: ArrayVec<u64, { AHEAD * MANY_IDS }> = ArrayVec::new();
+    /// Reads the groups that placing some observations will need.
+    fn look_ahead(&self, numbers: impl Iterator<Item = u32>) {
+        let mut slots: ArrayVec<u64, { AHEAD * IDS }> = ArrayVec::new();
         for number in numbers {
             let place = &self.observations[number as usize].place;
             let level = self.levels.level(place.depth()).unwrap_or(0);
             let chain = place.packed();
-            for at in 0..chain.len().min(ids) {
+            for at in 0..chain.len().min(IDS) {
                 let level = level.wrapping_sub(at as u32);
                 let tag = self.skeleton.tag(level, chain.bits(at));
                 slots.push(self.skeleton.touch(tag));

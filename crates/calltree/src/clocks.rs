@@ -5,6 +5,7 @@
 //! widens a bound, while a host that is shared under two clocks would break it.)
 
 use std::hash::{BuildHasher, RandomState};
+use std::ptr;
 
 use selvedge_entry::Text;
 use selvedge_identity::{Epoch, ServerName};
@@ -24,6 +25,7 @@ pub(crate) enum Clock {
 pub(crate) struct Clocks {
     names: Vec<Clock>,
     index: Index,
+    /// The newest look-up's: entries of a host come together.
     last: u32,
     /// Hosts' names come from anywhere, so nobody may choose where they stand in the index.
     hosts: RandomState,
@@ -39,30 +41,23 @@ impl Clocks {
         }
     }
 
-    #[inline]
     pub(crate) fn number(&mut self, handle: &Handle, host: &Text) -> u32 {
-        let last = self.names.get(self.last as usize);
-        if !last.is_some_and(|last| last.is(handle, host)) {
-            self.last = self.find_or_add(handle, host);
-        }
-        self.last
-    }
-
-    fn find_or_add(&mut self, handle: &Handle, host: &Text) -> u32 {
+        let names = &self.names;
+        let is = |number: u32| names[number as usize].is(handle, host);
+        let next = names.len() as u32;
         let tag = match handle {
             Handle::Entry(position) => index::tag(position.epoch.counter, position.epoch.random),
+            Handle::Opaque(_) if self.last < next && is(self.last) => return self.last,
             Handle::Opaque(_) => self.hosts.hash_one(host) as u32,
         };
-        let names = &self.names;
-        let next = names.len() as u32;
-        let is = |number: u32| names[number as usize].is(handle, host);
-        self.index.find_or_add(tag, next, is).unwrap_or_else(|| {
+        self.last = self.index.find_or_add(tag, next, is).unwrap_or(next);
+        if self.last == next {
             self.names.push(match handle {
                 Handle::Entry(position) => Clock::Journal(position.server.clone(), position.epoch),
                 Handle::Opaque(_) => Clock::Host(host.clone()),
             });
-            next
-        })
+        }
+        self.last
     }
 
     /// Each clock's place among the clocks' names: a numbering that does not depend on the order
@@ -88,9 +83,9 @@ impl Clock {
     fn is(&self, handle: &Handle, host: &Text) -> bool {
         match (self, handle) {
             (Self::Journal(server, epoch), Handle::Entry(position)) => {
-                *epoch == position.epoch && *server == position.server
+                *epoch == position.epoch && is_same(server.as_str(), position.server.as_str())
             }
-            (Self::Host(known), Handle::Opaque(_)) => known == host,
+            (Self::Host(known), Handle::Opaque(_)) => is_same(known, host),
             _ => false,
         }
     }
@@ -106,4 +101,10 @@ impl Clock {
         bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
         (host, u128::from_be_bytes(bytes))
     }
+}
+
+/// Whether two texts are the same; mostly they are one.
+#[inline]
+fn is_same(a: &str, b: &str) -> bool {
+    ptr::eq(a, b) || a == b
 }

@@ -1,4 +1,4 @@
-//! Finds a group by its level and the first bytes of its id.
+//! Finds a group by its level and the first bytes of its id (and a clock by its epoch).
 //!
 //! Open addressing with linear probing over one flat table of (tag, group) pairs: a look-up is
 //! one cache miss, and the caller confirms a tag's match in the group itself. A slot's place is its

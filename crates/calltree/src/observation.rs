@@ -138,8 +138,8 @@ impl Observation {
             Handle::Opaque(number) => *number as u64,
         };
         let times = self.at.0 as u64 ^ self.duration_ns.unwrap_or(0) ^ self.head_ns.unwrap_or(0);
-        let place = self.place.packed().own_bits() ^ u64::from(self.place.depth());
-        handle ^ times ^ place ^ self.host.len() as u64 ^ self.outcome as u64
+        let place = self.place.packed().own_bits() ^ u64::from(self.place.origin().as_bytes()[0]);
+        handle ^ times ^ place ^ self.outcome as u64
     }
 
     /// Whether `other` knows more of the same entry (or, to break ties the same way in every

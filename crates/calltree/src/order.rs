@@ -54,10 +54,17 @@ pub(crate) fn nodes(
     let top_count = nodes.len();
     let mut scratch = Vec::new();
     let mut at = 0;
+    // Where nodes begin that are not looked ahead yet: a deep tree has few at a time.
+    let mut ahead = 0;
     while at < nodes.len() {
-        if count >= MANY && at.is_multiple_of(AHEAD) {
-            let window = nodes[at..].iter().take(AHEAD);
-            sorter.look_ahead(window.flat_map(|node| kids.of(node.number).iter().copied()));
+        if count >= MANY && at == ahead {
+            let window = &nodes[at..nodes.len().min(at + AHEAD)];
+            ahead += window.len();
+            // Its kids' times are compared with a node's own.
+            let received = |node: &Node| node.heads[Direction::Inbound as usize];
+            builder.touch(window.iter().map(received));
+            let kids = window.iter().flat_map(|node| kids.of(node.number));
+            sorter.look_ahead(kids.copied());
         }
         let kids = kids.of_mut(nodes[at].number);
         sorter.sort(kids, &mut scratch);
@@ -123,35 +130,41 @@ impl Kids {
     }
 }
 
-/// The numbers from `first` on, by their depth, and within it nearly by their caller's id (its
-/// first bits). A radix sort of eleven bits a pass: passes above the greatest depth are left out.
+/// The numbers from `first` on, by their depth (very great ones together), and within it nearly by
+/// their caller's id (its first bits). A radix sort of eleven bits a pass: passes above the
+/// greatest depth are left out.
 pub(crate) fn callers_first<'a>(places: impl Iterator<Item = &'a Place>, first: u32) -> Vec<u32> {
     const BITS: u32 = 11;
-    let key =
-        |place: &Place| u64::from(place.depth()) << BITS | place.packed().bits(1) >> (64 - BITS);
-    let mut rows: Vec<(u64, u32)> = places.map(key).zip(first..).collect();
-    let all = rows.iter().fold(0, |all, (key, _)| all | key);
-    let mut sorted = vec![(0, 0); rows.len()];
-    for shift in (0..u64::BITS)
+    const DEPTH_MOST: u32 = (1 << (u32::BITS - BITS)) - 1;
+    // A row's upper half is what it is sorted by, the lower one its number.
+    let row = |(place, number): (&Place, u32)| {
+        let depth = u64::from(place.depth().min(DEPTH_MOST));
+        let caller = place.packed().bits(1) >> (u64::BITS - BITS);
+        (depth << BITS | caller) << u32::BITS | u64::from(number)
+    };
+    let mut rows: Vec<u64> = places.zip(first..).map(row).collect();
+    let all = rows.iter().fold(0, |all, row| all | row);
+    let mut sorted = vec![0; rows.len()];
+    for shift in (u32::BITS..u64::BITS)
         .step_by(BITS as usize)
         .take_while(|shift| all >> shift != 0)
     {
-        let digit = |key: u64| (key >> shift) as usize & ((1 << BITS) - 1);
+        let digit = |row: u64| (row >> shift) as usize & ((1 << BITS) - 1);
         let mut starts = [0u32; (1 << BITS) + 1];
-        for (key, _) in &rows {
-            starts[digit(*key) + 1] += 1;
+        for &row in &rows {
+            starts[digit(row) + 1] += 1;
         }
         for at in 0..1 << BITS {
             starts[at + 1] += starts[at];
         }
-        for row in &rows {
-            let at = &mut starts[digit(row.0)];
-            sorted[*at as usize] = *row;
+        for &row in &rows {
+            let at = &mut starts[digit(row)];
+            sorted[*at as usize] = row;
             *at += 1;
         }
         std::mem::swap(&mut rows, &mut sorted);
     }
-    rows.into_iter().map(|(_, number)| number).collect()
+    rows.into_iter().map(|row| row as u32).collect()
 }
 
 /// The interactions of level 0, and others whose parents are not known. Gives those of level 1

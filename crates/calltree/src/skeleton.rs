@@ -18,6 +18,7 @@ use std::collections::HashSet;
 use selvedge_identity::StackId;
 
 use crate::chain::{self, Compared, Packed};
+use crate::chunks::Chunks;
 use crate::index::{Index, tag};
 
 /// No group, no entry.
@@ -40,7 +41,7 @@ const _: () = assert!(size_of::<Group>() == 64);
 /// See the file's head.
 #[derive(Clone, Debug)]
 pub(crate) struct Skeleton {
-    pub(crate) groups: Vec<Group>,
+    pub(crate) groups: Chunks<Group>,
     index: Index,
     /// The narrowest id, in bytes: groups are found by that many.
     width: u8,
@@ -51,7 +52,7 @@ pub(crate) struct Skeleton {
 impl Skeleton {
     pub(crate) fn with_capacity(groups: usize) -> Self {
         Self {
-            groups: Vec::with_capacity(groups),
+            groups: Chunks::with_capacity(groups),
             index: Index::with_capacity(groups),
             width: 8,
             conflicted: HashSet::new(),
@@ -67,7 +68,7 @@ impl Skeleton {
 
     /// Empties it and finds groups by fewer bytes from now on.
     pub(crate) fn narrow(&mut self, narrowest: u8) {
-        let capacity = self.groups.capacity();
+        let capacity = self.groups.len();
         *self = Self {
             width: narrowest,
             ..Self::with_capacity(capacity)
@@ -131,7 +132,7 @@ impl Skeleton {
 
     /// Adds what a chain says of its `at`th id on to that id's group: which it is, and whether
     /// its ancestors know all that the chain says of them.
-    #[inline]
+    #[inline(always)]
     fn add_one(&mut self, chain: &Packed, at: usize) -> (u32, bool) {
         let level = chain.level() - at as u32;
         let key = self.cut(chain.bits(at));
