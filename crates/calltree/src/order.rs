@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use arrayvec::ArrayVec;
 use selvedge_entry::Direction;
 
 use crate::Place;
@@ -242,14 +243,14 @@ const AHEAD: usize = 32;
 impl Sorter<'_> {
     /// Reads what the order and the times of some interactions will be told from.
     fn look_ahead(&self, numbers: impl Iterator<Item = u32>) {
-        let mut heads = [[NONE; 2]; 4 * AHEAD];
-        for (heads, number) in heads.iter_mut().zip(numbers) {
+        let mut heads: ArrayVec<u32, { 8 * AHEAD }> = ArrayVec::new();
+        for number in numbers.take(4 * AHEAD) {
             if let Some(group) = self.builder.skeleton.groups.get(number as usize) {
-                *heads = [Direction::Outbound, Direction::Inbound]
-                    .map(|side| group.heads[side as usize]);
+                heads.push(group.heads[Direction::Outbound as usize]);
+                heads.push(group.heads[Direction::Inbound as usize]);
             }
         }
-        self.builder.touch(heads.into_iter().flatten());
+        self.builder.touch(heads.into_iter());
     }
 
     fn key(&self, number: u32) -> Key {
