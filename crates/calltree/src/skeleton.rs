@@ -18,7 +18,6 @@ use std::collections::HashSet;
 use selvedge_identity::StackId;
 
 use crate::chain::{self, Compared, Packed};
-use crate::chunks::Chunks;
 use crate::index::{Index, tag};
 
 /// No group, no entry.
@@ -41,7 +40,7 @@ const _: () = assert!(size_of::<Group>() == 64);
 /// See the file's head.
 #[derive(Clone, Debug)]
 pub(crate) struct Skeleton {
-    pub(crate) groups: Chunks<Group>,
+    pub(crate) groups: Vec<Group>,
     index: Index,
     /// The narrowest id, in bytes: groups are found by that many.
     width: u8,
@@ -52,7 +51,7 @@ pub(crate) struct Skeleton {
 impl Skeleton {
     pub(crate) fn with_capacity(groups: usize) -> Self {
         Self {
-            groups: Chunks::with_capacity(groups),
+            groups: Vec::with_capacity(groups),
             index: Index::with_capacity(groups),
             width: 8,
             conflicted: HashSet::new(),
@@ -68,7 +67,7 @@ impl Skeleton {
 
     /// Empties it and finds groups by fewer bytes from now on.
     pub(crate) fn narrow(&mut self, narrowest: u8) {
-        let capacity = self.groups.len();
+        let capacity = self.groups.capacity();
         *self = Self {
             width: narrowest,
             ..Self::with_capacity(capacity)
