@@ -25,8 +25,11 @@ const CLIPS_MAX: usize = 64;
 /// An input that stays out so long is said to be lost, and its stream is kept up without it: TR
 /// 101 290 wants tables within this time.
 const LOST_AFTER: Duration = Duration::from_millis(500);
-/// The most that is made up for at once when this host was held up.
+/// The most that is made up for when this host was held up.
 const IDLE_MAX: Duration = Duration::from_secs(1);
+/// What is missing is made up for at this multiple of the stream's rate: all at once would be more
+/// than a receiver's socket holds.
+const CATCH_UP: u64 = 2;
 
 /// An encoder at work. Dropped, it goes on to the end of its input.
 pub struct RunningEncoder {
@@ -80,6 +83,7 @@ pub async fn start(options: EncoderOptions) -> Result<RunningEncoder, EncoderErr
         last_came: Instant::now(),
         lost: false,
         filled: 0,
+        filled_at: Instant::now(),
         out: Vec::new(),
         held: Vec::new(),
         options,
@@ -187,8 +191,9 @@ struct Worker {
     counted: Counted,
     last_came: Instant,
     lost: bool,
-    /// Packets that were made since something came.
+    /// Packets that were made since something came, and when the last were.
     filled: u64,
+    filled_at: Instant,
     out: Vec<u8>,
     /// Bytes that were held before the last that came.
     held: Vec<u8>,
@@ -343,6 +348,7 @@ impl Worker {
         }
         if !self.lost && self.last_came.elapsed() > LOST_AFTER {
             self.lost = true;
+            self.filled_at = Instant::now();
             self.counted.change(|counts| counts.input_lost += 1);
             tracing::warn!(input = %self.options.input, "the input stays out");
         }
@@ -356,8 +362,14 @@ impl Worker {
         };
         let count = |time: Duration| (time.as_secs_f64() * TICKS_PER_SECOND as f64 / ticks) as u64;
         let due = count(self.last_came.elapsed());
-        let packets = due.saturating_sub(self.filled).min(count(IDLE_MAX));
-        self.filled = due;
+        self.filled = self.filled.max(due.saturating_sub(count(IDLE_MAX)));
+        let most = CATCH_UP * count(self.filled_at.elapsed());
+        let packets = due.saturating_sub(self.filled).min(most);
+        if packets == 0 {
+            return Ok(());
+        }
+        self.filled += packets;
+        self.filled_at = Instant::now();
         self.take_waiting();
         let now = (self.options.now)();
         self.inserter.idle(packets, now, &mut self.out)?;
