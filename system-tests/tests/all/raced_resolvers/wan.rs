@@ -337,9 +337,16 @@ pub(super) struct Led {
     pub(super) right: usize,
 }
 
-/// Runs the program on a host, with the network's configuration and keys.
-fn start(lab: &Lab, folder: &Path, host: &str, mut command: Command) -> Server {
+/// Runs the program on a host, with the network's configuration and keys, before all that runs on
+/// the other hosts of this machine: a site shares its processors with no resolver.
+fn start(lab: &Lab, folder: &Path, host: &str, program: Command) -> Server {
     let folder = folder.to_owned();
+    let mut command = Command::new("chrt");
+    command.args(["--rr", "20"]).arg(program.get_program());
+    command.args(program.get_args());
+    for (name, value) in program.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
     command.arg("--config").arg(folder.join("selvedge.toml"));
     command.arg("--keys").arg(folder.join("keys"));
     lab.host(host)
