@@ -2,8 +2,9 @@
 //! five servers by the race (C1, C6, C7, E5). Needs root.
 //!
 //! The lab holds packets for as long as their paths are, but a site whose process has to wait for
-//! the machine misses its instant: they run at a higher priority than all else. Still what is always asked for has room (a gap of 15 ms); gaps of
-//! 1 ms and 0.3 ms are asked for by name, on a machine that does nothing else, as in `chrt --rr 10 TEST --ignored raced_resolvers::resolvers_are_led`.
+//! the machine misses its instant: sites run at a higher priority than all else. Still what is always
+//! asked for has room (a gap of 15 ms); gaps of 1 ms and 0.3 ms are asked for by name, on a machine
+//! that does nothing else, as in `chrt --rr 10 TEST --ignored raced_resolvers::resolvers_are_led`.
 
 mod changes;
 mod wan;
