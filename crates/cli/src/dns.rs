@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use crate::admin::Metrics;
 use crate::base::{Base, port};
 use crate::ports::Ports;
-use crate::{config, print};
+use crate::{config, signal};
 
 /// The file with the winner table.
 const FILE: &str = "winners.jsonl";
@@ -69,24 +69,14 @@ pub(crate) fn authority(base: &Base, example: usize) -> Result<Option<Arc<Author
 /// Answers from what the configuration file and the zones' files say now: SIGHUP. If one of them is
 /// wrong, nothing changes; where it listens stays in any case.
 pub(crate) fn reread(authority: &Authority, file: Option<&Path>) {
-    let reread = || -> Result<usize> {
+    signal::reread("zones", || {
         let options = config::load(file)?.dns;
         anyhow::ensure!(!options.zones.is_empty(), "the configuration has none");
         let zones = options.read_zones(&config::folder(file))?;
         let count = zones.zones().count();
         authority.set_zones(zones);
-        Ok(count)
-    };
-    let said = match reread() {
-        Ok(zones) => print::text(&format!("name server has {zones} zones\n")),
-        Err(error) => {
-            eprintln!("selvedge: the zones stay as they were: {error:#}");
-            Ok(())
-        }
-    };
-    if let Err(error) = said {
-        tracing::warn!(%error, "standard output is closed");
-    }
+        Ok(format!("name server has {count} zones"))
+    });
 }
 
 impl Naming {

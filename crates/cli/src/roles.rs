@@ -124,22 +124,12 @@ pub(crate) async fn gateway(args: args::Gateway) -> Result<()> {
 /// Takes the list of servers from the configuration file anew: SIGHUP. A file that is wrong
 /// changes nothing.
 fn reread(running: &RunningGateway, file: Option<&Path>, more: &[String]) {
-    let reread = || -> Result<usize> {
+    signal::reread("servers", || {
         let mut upstreams = config::load(file)?.gateway.upstreams;
         upstreams.extend(more.iter().map(UpstreamOptions::new));
         running.set_upstreams(&upstreams)?;
-        Ok(upstreams.len())
-    };
-    let said = match reread() {
-        Ok(servers) => print::text(&format!("gateway has {servers} servers\n")),
-        Err(error) => {
-            eprintln!("selvedge: the servers stay as they were: {error:#}");
-            Ok(())
-        }
-    };
-    if let Err(error) = said {
-        tracing::warn!(%error, "standard output is closed");
-    }
+        Ok(format!("gateway has {} servers", upstreams.len()))
+    });
 }
 
 /// The proxy before a content server in any language.

@@ -3,7 +3,10 @@
 //! Whoever sees that a process serves may ask it to stop in the same moment. So a role listens for
 //! signals before it says that it serves: one that comes in between is not lost.
 
+use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::print;
 
 /// The signals of this process, listened for from now on.
 pub(crate) struct Signals {
@@ -53,6 +56,20 @@ impl Rereading {
                 () = next(&mut self.hangup) => reread(),
             }
         }
+    }
+}
+
+/// Reads something again and says what is there now; what cannot be read leaves `what` as it was.
+pub(crate) fn reread(what: &str, read: impl FnOnce() -> Result<String>) {
+    let said = match read() {
+        Ok(now) => print::text(&format!("{now}\n")),
+        Err(error) => {
+            eprintln!("selvedge: the {what} stay as they were: {error:#}");
+            Ok(())
+        }
+    };
+    if let Err(error) = said {
+        tracing::warn!(%error, "standard output is closed");
     }
 }
 

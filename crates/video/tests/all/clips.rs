@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::stream::{AUDIO, Made, VIDEO};
+use crate::stream::{AUDIO, Counters, Made, VIDEO};
 use selvedge_entry::Timestamp;
 use selvedge_video::hls::{Segment, Segmenter};
 use selvedge_video::packet::{self, Bytes, NULL_PID, PACKET, PAT_PID};
@@ -67,7 +67,7 @@ fn bytes(units: &[Unit]) -> Vec<&[u8]> {
 
 /// The clock, the counters and the tables are those of one stream.
 fn check(packets: &[Bytes], made: &Made) {
-    let mut counters: BTreeMap<u16, u8> = BTreeMap::new();
+    let mut counters = Counters::default();
     let mut first: Option<(usize, u64)> = None;
     let mut last: BTreeMap<&str, usize> = BTreeMap::new();
     for (at, packet) in packets.iter().enumerate() {
@@ -75,11 +75,7 @@ fn check(packets: &[Bytes], made: &Made) {
         if pid == NULL_PID {
             continue;
         }
-        let counter = packet::continuity(packet);
-        if let Some(before) = counters.insert(pid, counter) {
-            let step = u8::from(packet::has_payload(packet));
-            assert_eq!(counter, (before + step) & 0x0F, "{pid:#x} at {at}");
-        }
+        counters.follow(packet, at);
         let mut often = |what, seconds: f64| {
             let ticks = made.ticks(at - last.insert(what, at).unwrap_or(at)) as f64;
             assert!(ticks <= seconds * 27e6, "{what} at {at} after {ticks}");

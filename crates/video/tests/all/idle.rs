@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::stream::{Made, PMT_PID, VIDEO, indication};
+use crate::stream::{Counters, Made, PMT_PID, VIDEO, indication};
 use selvedge_entry::Timestamp;
 use selvedge_video::packet::{self, Bytes, NULL_PID, PACKET, PAT_PID};
 use selvedge_video::{Faults, InsertOptions, Inserter, Rate, Reader, Seen, crc32, pcr_distance};
@@ -34,7 +34,7 @@ fn while_the_input_is_out_clock_and_tables_go_on_and_indications_are_placed() {
     assert_eq!(back, 14_000);
     assert_eq!(inserter.faults(), Faults::default());
     assert_eq!(inserter.rate(), Rate::Constant);
-    let mut counters: BTreeMap<u16, u8> = BTreeMap::new();
+    let mut counters = Counters::default();
     let mut last: BTreeMap<u16, usize> = BTreeMap::new();
     let mut before: Option<(usize, u64)> = None;
     let mut jumps = 0;
@@ -43,11 +43,7 @@ fn while_the_input_is_out_clock_and_tables_go_on_and_indications_are_placed() {
         if pid == NULL_PID {
             continue;
         }
-        let counter = packet::continuity(packet);
-        if let Some(before) = counters.insert(pid, counter) {
-            let step = u8::from(packet::has_payload(packet));
-            assert_eq!(counter, (before + step) & 0x0F, "{pid:#x} at {at}");
-        }
+        counters.follow(packet, at);
         if [PAT_PID, PMT_PID].contains(&pid) {
             let ticks = made.ticks(at - last.insert(pid, at).unwrap_or(at));
             assert!(ticks <= 13_500_000, "{pid:#x} at {at} after {ticks}");

@@ -1,11 +1,28 @@
 //! A plain model of what an encoder may do to a stream.
 
+use std::collections::BTreeMap;
+
 use selvedge_entry::Timestamp;
 use selvedge_video::packet::{self, Bytes, NULL_PID, PACKET};
 pub(crate) use selvedge_video::testing::{
     AUDIO, Made, PMT_PID, VIDEO, chance, indication, map, pat, section_packet,
 };
 use selvedge_video::{Inserter, Refusal, pcr_distance};
+
+/// The continuity counter of each packet identifier as it came last.
+#[derive(Default)]
+pub(crate) struct Counters(BTreeMap<u16, u8>);
+
+impl Counters {
+    /// Asserts that a packet's counter follows, by one where it has a payload.
+    pub(crate) fn follow(&mut self, packet: &Bytes, at: usize) {
+        let (pid, counter) = (packet::pid(packet), packet::continuity(packet));
+        if let Some(before) = self.0.insert(pid, counter) {
+            let step = u8::from(packet::has_payload(packet));
+            assert_eq!(counter, (before + step) & 0x0F, "{pid:#x} at {at}");
+        }
+    }
+}
 
 /// Pushes a stream through, placing an indication after each of these packets.
 pub(crate) fn through(
