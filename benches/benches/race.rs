@@ -78,9 +78,7 @@ fn micro(values: &[i64], share: usize) -> f64 {
 fn bare(socket: Option<&UdpSocket>) -> Vec<i64> {
     let clock = HostClock::default();
     let due = clock.now() + 20 * MS;
-    std::thread::sleep(Duration::from_nanos(
-        (due - clock.now() - SPIN).unsigned_abs(),
-    ));
+    std::thread::sleep(Duration::from_nanos((due - clock.now()).unsigned_abs()) - SPIN);
     while clock.now() < due {
         std::hint::spin_loop();
     }
@@ -166,7 +164,7 @@ fn wait(master: &RunningMaster, what: impl Fn(&RunningMaster) -> bool) {
 /// How late each answer of the replicas of one process is, and how far apart those of a race are.
 fn replicas() -> (Vec<i64>, Vec<i64>) {
     let outlets = Arc::new(Outlets::default());
-    let pacer = Arc::new(Pacer::start().expect("thread"));
+    let pacer = Arc::new(Pacer::start(SPIN).expect("thread"));
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut running = Vec::new();
     let mut addresses = Vec::new();
@@ -251,7 +249,7 @@ fn lab(gap_ms: f64) -> (usize, selvedge_lab::Lateness) {
         plan = plan.path(&name, "client", 20.0 + gap_ms * f64::from(number));
     }
     let lab = Lab::start(&plan).expect("the lab starts");
-    let pacer = Arc::new(Pacer::start().expect("thread"));
+    let pacer = Arc::new(Pacer::start(SPIN).expect("thread"));
     let mut addresses = Vec::new();
     let mut running = Vec::new();
     for site in 0..SITES {

@@ -17,11 +17,13 @@
 
 mod host;
 mod plan;
+mod pulse;
 mod star;
 mod tap;
 
 pub use host::Host;
 pub use plan::{HostPlan, PathPlan, Plan, PlanError, Run};
+pub use pulse::{Pause, Pulse};
 pub use star::{Lateness, Passage, Shape};
 
 use std::collections::HashMap;

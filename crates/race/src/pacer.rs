@@ -16,8 +16,9 @@ use selvedge_clock::{Local, Nanos};
 use crate::host::HostClock;
 use crate::wire::Silence;
 
-/// From so long before the instant on, it spins.
-pub const SPIN: Nanos = 200_000;
+/// From so long before the instant on, it spins, unless told otherwise: longer than most threads wake
+/// late.
+pub const SPIN: Duration = Duration::from_micros(200);
 
 /// The most datagrams that wait.
 const PENDING_MAX: usize = 65_536;
@@ -47,6 +48,7 @@ struct Shared {
     changed: Condvar,
     /// Orders instants of different clocks.
     clock: HostClock,
+    spin: Duration,
 }
 
 #[derive(Default)]
@@ -62,15 +64,16 @@ struct Item {
 }
 
 impl Pacer {
-    /// Starts the thread.
+    /// Starts the thread, which spins from so long before each instant on.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start() -> Result<Self, std::io::Error> {
+    pub fn start(spin: Duration) -> Result<Self, std::io::Error> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             changed: Condvar::new(),
             clock: HostClock::default(),
+            spin,
         });
         let runs = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -114,6 +117,7 @@ impl Shared {
     }
 
     fn run(&self) {
+        let spin = Nanos::try_from(self.spin.as_nanos()).unwrap_or(Nanos::MAX);
         // What is to be told waits until nothing is due: telling takes as long as sending.
         let mut told: Vec<(Paced, Result<Local, Silence>)> = Vec::new();
         loop {
@@ -123,7 +127,7 @@ impl Shared {
             }
             let ahead = state.heap.peek().map(|item| item.order - self.clock.now());
             match ahead {
-                Some(ahead) if ahead <= SPIN => {
+                Some(ahead) if ahead <= spin => {
                     if let Some(Item { paced, .. }) = pop(state) {
                         let outcome = paced.send();
                         told.push((paced, outcome));
@@ -136,7 +140,7 @@ impl Shared {
                     }
                 }
                 Some(ahead) => {
-                    let sleep = Duration::from_nanos(u64::try_from(ahead - SPIN).unwrap_or(0));
+                    let sleep = Duration::from_nanos(u64::try_from(ahead - spin).unwrap_or(0));
                     drop(self.changed.wait_timeout(state, sleep));
                 }
                 None => drop(self.changed.wait(state)),
@@ -217,7 +221,7 @@ mod tests {
 
     #[test]
     fn datagrams_leave_in_the_order_of_their_instants_and_none_before() {
-        let pacer = Pacer::start().expect("thread");
+        let pacer = Pacer::start(SPIN).expect("thread");
         let to = UdpSocket::bind("127.0.0.1:0").expect("bound");
         let (done, outcomes) = mpsc::channel();
         let start = HostClock::default().now();
@@ -237,7 +241,7 @@ mod tests {
 
     #[test]
     fn what_is_late_is_not_sent() {
-        let pacer = Pacer::start().expect("thread");
+        let pacer = Pacer::start(SPIN).expect("thread");
         let to = UdpSocket::bind("127.0.0.1:0").expect("bound");
         let (done, outcomes) = mpsc::channel();
         pacer.send(paced(

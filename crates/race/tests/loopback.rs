@@ -14,7 +14,7 @@ use selvedge_race::wire::{
 use selvedge_race::{
     Answers, Asked, ByKind, Call, Delay, Event, HostClock, Kind, Master, MasterOptions, Outlets,
     Pacer, Races as _, Refused, Replica, ReplicaAddress, ReplicaOptions, RunningMaster,
-    RunningReplica, Serving, Stamp, Timing, TransmitIdentifier,
+    RunningReplica, SPIN, Serving, Stamp, Timing, TransmitIdentifier,
 };
 
 const MS: i64 = 1_000_000;
@@ -57,7 +57,7 @@ impl Fleet {
     fn start(clocks: &[HostClock], change: impl FnOnce(&mut MasterOptions)) -> Self {
         let keys = Arc::new(KeyRing::single([5; 32]));
         let outlets = Arc::new(Outlets::default());
-        let pacer = Arc::new(Pacer::start().expect("thread"));
+        let pacer = Arc::new(Pacer::start(SPIN).expect("thread"));
         let mut addresses = Vec::new();
         let mut replicas = Vec::new();
         for (number, clock) in clocks.iter().enumerate() {

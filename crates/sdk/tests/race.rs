@@ -7,7 +7,7 @@ use selvedge::race::{ClientError, fastest};
 use selvedge_identity::KeyRing;
 use selvedge_race::{
     Delay, Master, MasterOptions, Outlets, Pacer, Races as _, Replica, ReplicaAddress,
-    ReplicaOptions, Serving,
+    ReplicaOptions, SPIN, Serving,
 };
 
 fn any() -> SocketAddr {
@@ -17,7 +17,10 @@ fn any() -> SocketAddr {
 #[tokio::test]
 async fn a_race_names_a_site_and_where_it_serves() {
     let keys = Arc::new(KeyRing::single([5; 32]));
-    let (outlets, pacer) = (Arc::<Outlets>::default(), Pacer::start().expect("a thread"));
+    let (outlets, pacer) = (
+        Arc::<Outlets>::default(),
+        Pacer::start(SPIN).expect("a thread"),
+    );
     let pacer = Arc::new(pacer);
     let start = |site: &str| {
         let replica = Replica {

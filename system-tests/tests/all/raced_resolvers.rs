@@ -5,6 +5,10 @@
 //! the machine misses its instant: sites run at a higher priority than all else. Still what is always
 //! asked for has room (a gap of 15 ms); gaps of 1 ms and 0.3 ms are asked for by name, on a machine
 //! that does nothing else, as in `chrt --rr 10 TEST --ignored raced_resolvers::resolvers_are_led`.
+//!
+//! A virtual machine's processors are taken away now and then, for longer than the gap. Races that
+//! met such a pause do not count, whichever way they went, and others are run in their place: a
+//! thread before all others on each processor tells (`selvedge_lab::Pulse`), not the outcome.
 
 mod changes;
 mod wan;
@@ -65,7 +69,7 @@ fn in_a_roomy_network() {
     assert!(wan.count("messages_tcp") <= resolvers);
     assert_eq!(wan.count("malformed"), 0);
     // The answers that lost come to a port that nobody listens at any more.
-    assert_eq!(wan.unwanted_replies(), 0);
+    assert_eq!(wan.unwanted_replies(), [0; CLIENTS]);
 }
 
 /// The acceptance: 200 races of each resolver, gaps of 1 ms (all right) and 0.3 ms (99 of 100),
@@ -101,7 +105,7 @@ fn resolvers_are_led_right_in_200_races_at_gaps_of_1_ms_and_less() {
                 faults.push((gap, clocks, kind, led));
             }
         }
-        println!("  {:?}", wan.lab.lateness());
+        println!("  {:?}, sites {:?} us", wan.lab.lateness(), wan.lateness());
         for name in [
             "raced",
             "messages_tcp",
@@ -111,7 +115,7 @@ fn resolvers_are_led_right_in_200_races_at_gaps_of_1_ms_and_less() {
         ] {
             println!("  {name}: {}", wan.count(name));
         }
-        assert_eq!(wan.unwanted_replies(), 0);
+        assert_eq!(wan.unwanted_replies(), [0; CLIENTS]);
         let resolvers = (CLIENTS * ResolverKind::ALL.len()) as u64;
         assert!(wan.count("messages_tcp") <= resolvers);
     }

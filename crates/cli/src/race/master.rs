@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use selvedge_dns::Authority;
 use selvedge_identity::ServerName;
 use selvedge_race::{
-    Answers, ByKind, HostClock, Master, Outlets, Pacer, Replica, ReplicaAddress, RunningMaster,
+    Answers, ByKind, HostClock, Master, Outlets, Replica, ReplicaAddress, RunningMaster,
     RunningReplica, Serving,
 };
 use serde_json::json;
@@ -58,7 +58,7 @@ impl Racing {
         let keys = Arc::new(base.keys.clone());
         let mut replicas = Vec::new();
         if options.replicas.is_empty() {
-            let pacer = Arc::new(Pacer::start().context("race")?);
+            let pacer = section.pacer()?;
             for (name, url) in beside.servers {
                 let serving = Serving::new(url, content(url));
                 let replica = Replica {

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use selvedge_dns::Authority;
 use selvedge_identity::ServerName;
 use selvedge_race::{
-    Answers, HostClock, Pacer, Replica, ReplicaCounts, ReplicaOptions, RunningReplica, Serving,
+    Answers, HostClock, Replica, ReplicaCounts, ReplicaOptions, RunningReplica, Serving,
     wire::Silence,
 };
 
@@ -83,7 +83,7 @@ impl LoneReplica {
             keys: Arc::new(base.keys.clone()),
             answers: answers(serving, dns),
             outlets: Arc::default(),
-            pacer: Arc::new(Pacer::start().context("race")?),
+            pacer: base.config.race.pacer()?,
         };
         let replica = Arc::new(replica.start(options)?);
         Ok(Self { replica, authority })

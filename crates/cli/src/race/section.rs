@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use selvedge_identity::ServerName;
 use selvedge_race::{
-    Delay, Event, MasterOptions, ReplicaAddress, ReplicaOptions, Source, Stamp, Timing,
+    Delay, Event, MasterOptions, Pacer, ReplicaAddress, ReplicaOptions, SPIN, Source, Stamp, Timing,
 };
 use serde::Deserialize;
 
 use crate::args::duration;
+
+/// Longer spinning would leave a busy site no time to serve.
+const SPIN_US_MAX: u64 = 5_000;
 
 /// `[race]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -68,6 +72,8 @@ pub(super) struct ReplicaSection {
     pub(super) services: Vec<SocketAddr>,
     /// Later than this after the instant it is silent.
     tolerance_us: u64,
+    /// So long before an instant it stops sleeping, and spins.
+    spin_us: u64,
     /// Answers that wait for their instants.
     pending_max: usize,
 }
@@ -117,6 +123,7 @@ impl Default for ReplicaSection {
             listen: options.listen,
             services: Vec::new(),
             tolerance_us: options.tolerance as u64 / 1_000,
+            spin_us: SPIN.as_micros() as u64,
             pending_max: options.pending_max,
         }
     }
@@ -126,7 +133,18 @@ impl RaceSection {
     pub(crate) fn check(&self) -> Result<()> {
         delay(&self.delay)?;
         clock(&self.clock)?;
+        let spin = self.replica.spin_us;
+        ensure!(
+            spin <= SPIN_US_MAX,
+            "race.replica.spin_us = {spin}: at most {SPIN_US_MAX}; a processor that spins does nothing else"
+        );
         Ok(())
+    }
+
+    /// What sends the answers of this process at their instants.
+    pub(super) fn pacer(&self) -> Result<Arc<Pacer>> {
+        let spin = Duration::from_micros(self.replica.spin_us);
+        Ok(Arc::new(Pacer::start(spin).context("race")?))
     }
 
     pub(super) fn master(&self) -> Result<MasterOptions> {

@@ -10,7 +10,7 @@ use selvedge_lab::{Lab, Plan, possible};
 use selvedge_race::client::{ClientOptions, Raced, race};
 use selvedge_race::{
     Answers, HostClock, Master, MasterOptions, Outlets, Pacer, Races as _, Replica, ReplicaAddress,
-    ReplicaOptions, RunningMaster, RunningReplica, Serving,
+    ReplicaOptions, RunningMaster, RunningReplica, SPIN, Serving,
 };
 
 pub(crate) const MS: i64 = 1_000_000;
@@ -80,7 +80,7 @@ impl Fleet {
         }
         let lab = Lab::start(plan).expect("the lab starts");
         let keys = Arc::new(KeyRing::single([3; 32]));
-        let pacer = Arc::new(Pacer::start().expect("thread"));
+        let pacer = Arc::new(Pacer::start(SPIN).expect("thread"));
         let listen = SocketAddr::from((lab.address("master"), PORT));
         let site = |site: usize| ReplicaAddress {
             site: format!("site-{site}"),

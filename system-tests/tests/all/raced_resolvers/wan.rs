@@ -6,11 +6,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use selvedge_dns::build::{Decoded, QueryBuilder};
 use selvedge_dns::kind;
-use selvedge_lab::{Lab, Plan};
+use selvedge_lab::{Lab, Plan, Pulse};
 use selvedge_system_tests::{Resolver, ResolverKind, Server, Upstream, run, selvedge};
 
 pub(super) const SITES: usize = 5;
@@ -18,6 +19,17 @@ pub(super) const CLIENTS: usize = 4;
 
 /// The service's address: the master's host has it, the sites send from it.
 const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 9);
+
+/// Sites run at a real-time priority and wake in time; five that spin on this machine's few processors
+/// hold one another up.
+const SPIN_US: u32 = 30;
+
+/// A race counts if no processor stood still for a fifth of the gap that it tells apart, and so long
+/// at least: threads wake late by half of it.
+const PAUSE: Duration = Duration::from_micros(200);
+
+/// Where more races than so many for each that counts met a pause, the machine is not quiet enough.
+const DISTURBED_MAX: usize = 10;
 
 /// From the master to each site, one way, in milliseconds; the farthest is asked for.
 const MASTER_MS: [f64; SITES - 1] = [5.0, 12.0, 25.0, 30.0];
@@ -132,7 +144,8 @@ fn config(terms: &Terms) -> String {
          [[dns.zone]]\norigin = \"shop.net\"\nfile = \"shop.zone\"\n\
          [[dns.name]]\nname = \"*.raced.shop.net\"\npolicy = \"race\"\n\
          [race]\nlisten = \"10.0.0.1:7700\"\ndelay = \"longest+{}ms\"\n\
-         [race.replica]\nservices = [\"{SERVICE}:53\"]\ntolerance_us = {}\n",
+         [race.replica]\nservices = [\"{SERVICE}:53\"]\ntolerance_us = {}\n\
+         spin_us = {SPIN_US}\n",
         terms.margin_ms, terms.tolerance_us
     );
     for site in 0..SITES {
@@ -224,19 +237,11 @@ impl Wan {
         self.replicas[site] = None;
     }
 
-    /// What the master's admin port answers.
-    fn admin(&self, path: &str) -> String {
-        let url = format!("http://127.0.0.1:8090{path}");
-        self.lab
-            .host("master")
-            .inside(move || run(Command::new("curl").args(["-s", &url])))
-    }
-
     /// Until all clocks are known well enough to race; the master says so.
     pub(super) fn wait_for_sites(&self) {
         loop {
             let races: serde_json::Value =
-                serde_json::from_str(&self.admin("/api/v1/races")).expect("JSON");
+                serde_json::from_str(&admin(&self.lab, "/api/v1/races")).expect("JSON");
             let replicas = races["replicas"].as_array().expect("replicas");
             let ready = replicas.iter().filter(|replica| replica["racing"] == true);
             if ready.count() == SITES {
@@ -245,34 +250,59 @@ impl Wan {
         }
     }
 
+    /// How late the sites' answers left in the newest races, in microseconds: half at most, 99 of
+    /// 100, and the greatest.
+    pub(super) fn lateness(&self) -> [i64; 3] {
+        let races: serde_json::Value =
+            serde_json::from_str(&admin(&self.lab, "/api/v1/races?limit=1000")).expect("JSON");
+        let races = races["races"].as_array().expect("races");
+        let sites = races.iter().flat_map(|race| race["sites"].as_array());
+        let mut late: Vec<_> = sites
+            .flatten()
+            .filter_map(|site| site["late"].as_i64())
+            .collect();
+        late.sort_unstable();
+        let share = |share: usize| late[(late.len() - 1) * share / 100] / 1_000;
+        [share(50), share(99), share(100)]
+    }
+
     pub(super) fn count(&self, name: &str) -> u64 {
-        let metrics = self.admin("/metrics");
+        let metrics = admin(&self.lab, "/metrics");
         let name = format!("selvedge_dns_{name}_total ");
         let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
         line.and_then(|value| value.parse().ok())
             .expect("a counter")
     }
 
-    /// Answers that a resolver did not want, as far as resolvers count them.
-    pub(super) fn unwanted_replies(&self) -> u64 {
-        let resolvers = self.resolvers.iter();
-        resolvers.filter_map(|(_, r)| r.unwanted_replies()).sum()
+    /// Answers that a resolver did not want, as far as resolvers count them, by client.
+    pub(super) fn unwanted_replies(&self) -> [u64; CLIENTS] {
+        let mut unwanted = [0; CLIENTS];
+        for (client, resolver) in &self.resolvers {
+            unwanted[*client] += resolver.unwanted_replies().unwrap_or_default();
+        }
+        unwanted
     }
 
-    /// Asks every resolver for `races` names, all clients at once; how often each resolver led to
-    /// the nearest site. Of those that were led elsewhere, what the network saw is printed.
+    /// Asks every resolver for names until `races` of its races met no pause of this machine, all
+    /// clients at once; how often each resolver led to the nearest site. Of those that were led
+    /// elsewhere, what the network saw is printed.
     pub(super) fn race(&self, gap: f64, races: usize) -> BTreeMap<String, Led> {
         let (lab, resolvers) = (&self.lab, &self.resolvers);
+        let least = Duration::from_secs_f64(gap / 5e3).max(PAUSE);
+        let pulse = &Pulse::start(least).expect("threads before all others");
         let mut led: BTreeMap<String, Led> = BTreeMap::new();
         std::thread::scope(|scope| {
             let asking: Vec<_> = (0..CLIENTS)
-                .map(|client| scope.spawn(move || race_of(lab, resolvers, client, gap, races)))
+                .map(|client| {
+                    scope.spawn(move || race_of(lab, resolvers, pulse, client, gap, races))
+                })
                 .collect();
             for asked in asking {
                 for (kind, one) in asked.join().expect("no panic") {
                     let all = led.entry(kind).or_default();
                     all.races += one.races;
                     all.right += one.right;
+                    all.disturbed += one.disturbed;
                 }
             }
         });
@@ -280,10 +310,18 @@ impl Wan {
     }
 }
 
+/// What the master's admin port answers.
+fn admin(lab: &Lab, path: &str) -> String {
+    let url = format!("http://127.0.0.1:8090{path}");
+    let host = lab.host("master");
+    host.inside(move || run(Command::new("curl").args(["-s", &url])))
+}
+
 /// Of one client's resolvers.
 fn race_of(
     lab: &Lab,
     resolvers: &[(usize, Resolver)],
+    pulse: &Pulse,
     client: usize,
     gap: f64,
     races: usize,
@@ -297,16 +335,27 @@ fn race_of(
         let first = ask(lab, client, resolver, &first);
         assert!(first.is_some(), "{kind:?} at client {client} has no answer");
         let mut led = Led::default();
-        for race in 0..races {
+        while led.races < races {
             let since = Instant::now();
-            let name = format!("{kind:?}{client}n{race}");
+            let name = format!("{kind:?}{client}n{}", led.races + led.disturbed);
             let address = ask(lab, client, resolver, &name);
             let right = address.as_deref() == Some(&*expected);
-            led.races += 1;
-            led.right += usize::from(right);
+            let disturbed = !pulse.between(since, Instant::now()).is_empty();
+            if disturbed {
+                led.disturbed += 1;
+                assert!(
+                    led.disturbed <= races * DISTURBED_MAX,
+                    "this machine stood still in {} of {} races",
+                    led.disturbed,
+                    led.disturbed + led.races
+                );
+            } else {
+                led.races += 1;
+                led.right += usize::from(right);
+            }
             if !right {
-                println!("  {name} was led to {address:?}, not {expected}");
-                seen(lab, client, since);
+                println!("  {name} was led to {address:?}, not {expected}; disturbed: {disturbed}");
+                seen(lab, pulse, client, resolver, since);
             }
         }
         (format!("{kind:?}"), led)
@@ -314,10 +363,11 @@ fn race_of(
     resolvers.map(of_resolver).collect()
 }
 
-/// Prints what came from the sites to a client, and when.
-fn seen(lab: &Lab, client: usize, since: Instant) {
+/// Prints what came from the sites to a client and when, whether this machine stood still, and what
+/// the sites say of the client's newest races.
+fn seen(lab: &Lab, pulse: &Pulse, client: usize, resolver: &Resolver, since: Instant) {
+    let after = |at: Instant| at.duration_since(since).as_secs_f64() * 1e3;
     for passage in lab.delivered_since(&format!("client-{client}"), since) {
-        let after = |at: Instant| at.duration_since(since).as_secs_f64() * 1e3;
         println!(
             "    {}: {} bytes left after {:.3} ms, came after {:.3} ms, {:?} late",
             passage.from,
@@ -327,14 +377,39 @@ fn seen(lab: &Lab, client: usize, since: Instant) {
             passage.late
         );
     }
+    for pause in pulse.between(since, Instant::now()) {
+        let (processor, length) = (pause.processor, pause.length());
+        let from = pause.from.saturating_duration_since(since);
+        println!("    processor {processor} stood still after {from:?} for {length:?}");
+    }
+    let races: serde_json::Value =
+        serde_json::from_str(&admin(lab, "/api/v1/races?limit=1000")).expect("JSON");
+    let client = format!("{}:", resolver.address);
+    let of_client = |race: &&serde_json::Value| {
+        let asked = race["client"].as_str();
+        asked.is_some_and(|asked| asked.starts_with(&client))
+    };
+    let races = races["races"].as_array().expect("races");
+    for race in races.iter().filter(of_client).take(2) {
+        println!("    race {}:", race["race"]);
+        for site in race["sites"].as_array().expect("sites") {
+            println!(
+                "      {}: {} ns late, silent: {}",
+                site["site"], site["late"], site["silent"]
+            );
+        }
+    }
 }
 
 /// Where a kind of resolver was led.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Led {
+    /// In which this machine ran all the time.
     pub(super) races: usize,
     /// To the nearest site.
     pub(super) right: usize,
+    /// Races beside those, whichever way they went.
+    pub(super) disturbed: usize,
 }
 
 /// Runs the program on a host, with the network's configuration and keys, before all that runs on
@@ -359,6 +434,9 @@ fn ask(lab: &Lab, client: usize, resolver: &Resolver, label: &str) -> Option<Str
     Some(address)
 }
 
+/// Each question has an id of its own.
+static QUESTIONS: AtomicU16 = AtomicU16::new(0);
+
 /// The last address that a resolver names, and for how many seconds it says that it holds.
 pub(super) fn ask_with_ttl(
     lab: &Lab,
@@ -370,14 +448,22 @@ pub(super) fn ask_with_ttl(
     let socket = host.inside(|| UdpSocket::bind("0.0.0.0:0").expect("a socket"));
     let to = SocketAddr::from((resolver.address, 53));
     let name = format!("{}.raced.shop.net.", label.to_lowercase());
-    let query = QueryBuilder::new(&name, kind::A).recursion_desired().id(7);
+    let id = QUESTIONS.fetch_add(1, Ordering::Relaxed);
+    let query = QueryBuilder::new(&name, kind::A).recursion_desired().id(id);
     socket
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("set");
     socket.send_to(&query.build(), to).expect("sent");
     let mut room = [0; 2048];
-    let length = socket.recv(&mut room).ok()?;
-    let mut answer = Decoded::read(&room[..length])?;
+    // A port that was used a moment ago may get what was meant for its user.
+    let mut answer = loop {
+        let length = socket.recv(&mut room).ok()?;
+        let answer = Decoded::read(&room[..length])?;
+        if answer.id == id {
+            break answer;
+        }
+        println!("  an answer to another question came to that of {name}");
+    };
     if answer.is_truncated() {
         // A forwarder passes on that it should come over TCP.
         let mut stream = host.inside(move || TcpStream::connect(to).expect("connected"));
