@@ -129,24 +129,17 @@ fn requests(server: &ServerName, value: Option<Bytes>) -> Vec<Bytes> {
         });
         let counter = 1 + number / SESSIONS;
         let opening = Opening {
-            direction: Direction::Inbound,
             session: Some(session(number % SESSIONS)),
-            client: None,
             counter: Some(counter),
             after: after.collect(),
-            unseen: Vec::new(),
             call: Some(Call {
                 identifier: identifier.clone(),
                 interaction: Some(Interaction::from_random([4; 8])),
                 peer: Some("gateway".into()),
                 peer_host: Some("10.0.0.1".into()),
             }),
-            service: "content".into(),
             version: "0.1.0".into(),
             host: "content-1".into(),
-            action: "POST /cart".into(),
-            generated: None,
-            at: Timestamp(1_795_201_534_123_456_789),
             request: Data {
                 fields: vec![
                     ("method".into(), "POST".into()),
@@ -154,9 +147,12 @@ fn requests(server: &ServerName, value: Option<Bytes>) -> Vec<Bytes> {
                 ],
                 ..Data::default()
             },
-            links: Vec::new(),
-            flags: Vec::new(),
-            attributes: Vec::new(),
+            ..Opening::new(
+                Direction::Inbound,
+                "content",
+                "POST /cart",
+                Timestamp(1_795_201_534_123_456_789),
+            )
         };
         let state = value.iter().map(|value| StateWrite {
             session: session(number % SESSIONS),
@@ -170,14 +166,11 @@ fn requests(server: &ServerName, value: Option<Bytes>) -> Vec<Bytes> {
             duration_ns: 1_234_567,
             status: 200,
             outcome: Outcome::Ok,
-            error: None,
             work: 1_234,
             request_bytes: 30,
             response_bytes: 60,
-            request: Data::default(),
-            response: Data::default(),
-            attributes: Vec::new(),
             state: state.collect(),
+            ..Closing::default()
         };
         for record in [
             Record::Opening(Box::new(opening)),

@@ -200,8 +200,39 @@ pub struct Opening {
     pub attributes: Fields,
 }
 
-/// Known once the answer's head is: durable before the answer's first byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl Opening {
+    /// One of which nothing more is known: of no visit and no call, with nothing kept.
+    #[must_use]
+    pub fn new(
+        direction: Direction,
+        service: impl Into<Text>,
+        action: impl Into<Text>,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            direction,
+            session: None,
+            client: None,
+            counter: None,
+            after: SmallVec::new(),
+            unseen: Vec::new(),
+            call: None,
+            service: service.into(),
+            version: Text::default(),
+            host: Text::default(),
+            action: action.into(),
+            generated: None,
+            at,
+            request: Data::default(),
+            links: Vec::new(),
+            flags: Vec::new(),
+            attributes: Fields::new(),
+        }
+    }
+}
+
+/// Known once the answer's head is: durable before the answer's first byte. By default nothing is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
     /// Nanoseconds from [`Opening::at`] to the answer's head.
     pub after_ns: u64,
@@ -215,8 +246,8 @@ pub struct Effect {
     pub state: Vec<StateWrite>,
 }
 
-/// Known at the end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Known at the end. By default nothing is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Closing {
     /// Nanoseconds from [`Opening::at`] to the end.
     pub duration_ns: u64,

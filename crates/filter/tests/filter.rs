@@ -32,28 +32,26 @@ fn entry() -> Entry {
             sequence: 4,
         },
         opening: Opening {
-            direction: Direction::Inbound,
             session: Some(SessionId::from_random([1; 16])),
             client: Some(ClientId::from_random([2; 16])),
             counter: Some(3),
-            after: [].into_iter().collect(),
-            unseen: Vec::new(),
             call: Some(selvedge_entry::Call {
                 identifier,
                 interaction: Some(own),
                 peer: Some("gateway".into()),
                 peer_host: None,
             }),
-            service: "content".into(),
             version: "1.2".into(),
             host: "h1".into(),
-            action: "POST /vote".into(),
-            generated: None,
-            at: Timestamp(1_000),
             request: data(&[("method", "POST"), ("path", "/vote?x=1")], ""),
-            links: Vec::new(),
             flags: vec!["fork".into(), "damaged_identifier".into()],
             attributes: vec![("tier".into(), "gold".into())],
+            ..Opening::new(
+                Direction::Inbound,
+                "content",
+                "POST /vote",
+                Timestamp(1_000),
+            )
         },
         effect: Some((
             5,
@@ -69,7 +67,6 @@ fn entry() -> Entry {
             duration_ns: 250_000_000,
             status: 201,
             outcome: Outcome::Ok,
-            error: None,
             work: 77,
             request_bytes: 10,
             response_bytes: 20,
@@ -78,8 +75,7 @@ fn entry() -> Entry {
                 r#"{"choice":"yes","n":5,"deep":{"er":true},"list":[1]}"#,
             ),
             response: data(&[("etag", "x")], r#"{"total": 12.5}"#),
-            attributes: Vec::new(),
-            state: Vec::new(),
+            ..Closing::default()
         }),
     }
 }

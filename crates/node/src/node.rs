@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use selvedge_bus::{Bus, BusError, Holders};
-use selvedge_entry::{Closing, Data, Direction, Fields, Opening, Outcome, Record, Text, Timestamp};
+use selvedge_entry::{Closing, Direction, Fields, Opening, Outcome, Record, Text, Timestamp};
 use selvedge_identity::{
     Head, Interaction, KeyRing, Position, RequestIdentifier, ServerName, SessionId, Shape,
 };
@@ -320,17 +320,9 @@ impl Node {
         let mut opening = self.opening(Direction::Internal, action);
         opening.attributes = attributes;
         let closing = Closing {
-            duration_ns: 0,
-            status: 0,
             outcome: Outcome::Ok,
-            error: None,
-            work: 0,
-            request_bytes: 0,
-            response_bytes: 0,
-            request: Data::default(),
-            response: Data::default(),
             attributes: Fields::new(),
-            state: Vec::new(),
+            ..Closing::default()
         };
         let record = Record::Whole(Box::new(opening), Box::new(closing));
         let at = self.append(&record).ok_or(NoteError::Closed)?;
@@ -378,23 +370,9 @@ impl Node {
     /// An opening with what the node itself knows.
     pub(crate) fn opening(&self, direction: Direction, action: &str) -> Opening {
         Opening {
-            direction,
-            session: None,
-            client: None,
-            counter: None,
-            after: smallvec::SmallVec::new(),
-            unseen: Vec::new(),
-            call: None,
-            service: self.inner.service.clone(),
             version: self.inner.version.clone(),
             host: self.inner.host.clone(),
-            action: action.into(),
-            generated: None,
-            at: self.now(),
-            request: Data::default(),
-            links: Vec::new(),
-            flags: Vec::new(),
-            attributes: Vec::new(),
+            ..Opening::new(direction, self.inner.service.clone(), action, self.now())
         }
     }
 

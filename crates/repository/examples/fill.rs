@@ -351,10 +351,8 @@ impl World {
             work: work.duration / 1000,
             request_bytes: 40,
             response_bytes: 300,
-            request: Data::default(),
-            response: Data::default(),
             attributes: vec![("region".into(), "north".into())],
-            state: Vec::new(),
+            ..Closing::default()
         };
         let records = [
             Record::Opening(Box::new(opening)),
@@ -389,22 +387,8 @@ fn session(visit: u64) -> SessionId {
 
 fn blank(service: &str, action: &str) -> Opening {
     Opening {
-        direction: Direction::Inbound,
-        session: None,
-        client: None,
-        counter: None,
-        after: Vec::new().into(),
-        unseen: Vec::new(),
-        call: None,
-        service: service.into(),
         version: "1.0".into(),
         host: "".into(),
-        action: action.into(),
-        generated: None,
-        at: Timestamp(0),
-        request: Data::default(),
-        links: Vec::new(),
-        flags: Vec::new(),
-        attributes: Vec::new(),
+        ..Opening::new(Direction::Inbound, service, action, Timestamp(0))
     }
 }

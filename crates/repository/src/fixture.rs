@@ -110,7 +110,6 @@ fn opening(spec: &Spec) -> Opening {
         RequestIdentifier::from_parts(origin, spec.depth, 6, &ids).expect("a valid spec")
     };
     Opening {
-        direction: spec.direction,
         session: spec.session.map(session),
         client: spec.client.map(client),
         counter: spec.counter,
@@ -122,7 +121,6 @@ fn opening(spec: &Spec) -> Opening {
                 effect: position.sequence,
             })
             .collect(),
-        unseen: Vec::new(),
         call: spec.origin.map(|n| Call {
             identifier: identifier(origin(n)),
             interaction: spec
@@ -132,23 +130,23 @@ fn opening(spec: &Spec) -> Opening {
             peer: None,
             peer_host: None,
         }),
-        service: service(spec.service).into(),
         version: "1.0".into(),
         host: "10.0.0.1".into(),
-        action: action(spec.action).into(),
-        generated: None,
-        at: Timestamp(spec.at),
         request: Data {
             fields: vec![("path".into(), format!("/{}", spec.action).into())],
             ..Data::default()
         },
-        links: Vec::new(),
         flags: if spec.flag {
             vec!["odd".into()]
         } else {
             Vec::new()
         },
-        attributes: Vec::new(),
+        ..Opening::new(
+            spec.direction,
+            service(spec.service),
+            action(spec.action),
+            Timestamp(spec.at),
+        )
     }
 }
 
@@ -171,14 +169,12 @@ fn closing(spec: &Spec) -> Closing {
         work: 7,
         request_bytes: 1,
         response_bytes: 2,
-        request: Data::default(),
-        response: Data::default(),
         attributes: spec
             .attribute
             .map(|n| ("colour".into(), n.to_string().into()))
             .into_iter()
             .collect(),
-        state: Vec::new(),
+        ..Closing::default()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use selvedge_analysis::{Loss, Losses, Request, Servers};
 use selvedge_calltree::{Observation, TreeBuilder};
-use selvedge_entry::{Call, Closing, Data, Direction, Effect, Entry, Opening, Outcome, Timestamp};
+use selvedge_entry::{Call, Closing, Direction, Effect, Entry, Opening, Outcome, Timestamp};
 use selvedge_identity::{
     ClientId, Epoch, Interaction, Origin, Position, RequestIdentifier, StackId,
 };
@@ -308,28 +308,23 @@ fn entry(made: &Made, call: &Truth, direction: Direction) -> Entry {
         _ => 500,
     };
     let opening = Opening {
-        direction,
-        session: None,
         client: made.client,
-        counter: None,
-        after: Default::default(),
-        unseen: Vec::new(),
         call: Some(Call {
             identifier: call.identifier.clone(),
             interaction: Some(call.id),
             peer,
             peer_host: None,
         }),
-        service: own,
         version: "1".into(),
         host: "10.0.0.1".into(),
-        action: operation(call.operation).into(),
-        generated: None,
-        at: Timestamp(call.at),
-        request: Data::default(),
-        links: Vec::new(),
         flags: vec!["odd".into()],
         attributes: vec![("secret".into(), "value".into())],
+        ..Opening::new(
+            direction,
+            own,
+            operation(call.operation),
+            Timestamp(call.at),
+        )
     };
     let closing = Closing {
         duration_ns: call.duration,
@@ -339,17 +334,12 @@ fn entry(made: &Made, call: &Truth, direction: Direction) -> Entry {
         work: call.work,
         request_bytes: 10,
         response_bytes: 20,
-        request: Data::default(),
-        response: Data::default(),
-        attributes: Vec::new(),
-        state: Vec::new(),
+        ..Closing::default()
     };
     let effect = Effect {
-        after_ns: 0,
         status,
         outcome: call.outcome,
-        attributes: Vec::new(),
-        state: Vec::new(),
+        ..Effect::default()
     };
     Entry {
         position: position(call.service, 0),

@@ -1,7 +1,7 @@
 //! The JSON form of trees, made from whole entries.
 
 use selvedge_calltree::{Observation, TreeBuilder};
-use selvedge_entry::{Call, Closing, Data, Direction, Entry, Link, Opening, Outcome, Timestamp};
+use selvedge_entry::{Call, Closing, Direction, Entry, Link, Opening, Outcome, Timestamp};
 use selvedge_identity::{Epoch, Interaction, Origin, Position, RequestIdentifier, StackId};
 use serde_json::{Value, json};
 
@@ -29,42 +29,24 @@ fn entry(server: &str, sequence: u64, direction: Direction, stack: &[u8], peer: 
             sequence,
         },
         opening: Opening {
-            direction,
-            session: None,
-            client: None,
-            counter: None,
-            after: Default::default(),
-            unseen: Vec::new(),
             call: Some(Call {
                 identifier: identifier.expect("a valid stack"),
                 interaction: (direction == Direction::Outbound).then(|| id(own)),
                 peer: Some(peer.into()),
                 peer_host: None,
             }),
-            service: server.into(),
             version: "1".into(),
             host: format!("host-of-{server}").as_str().into(),
-            action: "GET /".into(),
-            generated: None,
-            at: Timestamp(1_000_000_000),
-            request: Data::default(),
-            links: Vec::new(),
-            flags: Vec::new(),
             attributes: vec![("key".into(), "opening".into())],
+            ..Opening::new(direction, server, "GET /", Timestamp(1_000_000_000))
         },
         effect: None,
         closing: Some(Closing {
             duration_ns: 500,
             status: 200,
             outcome: Outcome::Ok,
-            error: None,
             work: 3,
-            request_bytes: 0,
-            response_bytes: 0,
-            request: Data::default(),
-            response: Data::default(),
-            attributes: Vec::new(),
-            state: Vec::new(),
+            ..Closing::default()
         }),
     }
 }

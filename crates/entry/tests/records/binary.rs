@@ -20,14 +20,8 @@ fn closing(data: Data) -> Record {
             duration_ns: 1,
             status: 200,
             outcome: Outcome::Ok,
-            error: None,
-            work: 0,
-            request_bytes: 0,
-            response_bytes: 0,
             request: data,
-            response: Data::default(),
-            attributes: Vec::new(),
-            state: Vec::new(),
+            ..Closing::default()
         }),
     }
 }

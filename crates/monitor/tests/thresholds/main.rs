@@ -4,7 +4,7 @@ mod examples;
 mod model;
 mod rules;
 
-use selvedge_entry::{Closing, Data, Direction, Entry, Opening, Outcome, Timestamp};
+use selvedge_entry::{Closing, Direction, Entry, Opening, Outcome, Timestamp};
 use selvedge_identity::{Epoch, Position, ServerName};
 use selvedge_monitor::threshold::{Rule, RuleConfig, Threshold};
 
@@ -20,40 +20,20 @@ fn entry(sequence: u64, at_ms: i64, attributes: &[(&str, &str)]) -> Entry {
             sequence,
         },
         opening: Opening {
-            direction: Direction::Inbound,
-            session: None,
-            client: None,
-            counter: None,
-            after: [].into_iter().collect(),
-            unseen: Vec::new(),
-            call: None,
-            service: "content".into(),
             version: "1".into(),
             host: "h".into(),
-            action: "POST /vote".into(),
-            generated: None,
-            at: ms(at_ms),
-            request: Data::default(),
-            links: Vec::new(),
-            flags: Vec::new(),
             attributes: attributes
                 .iter()
                 .map(|(name, value)| ((*name).into(), (*value).into()))
                 .collect(),
+            ..Opening::new(Direction::Inbound, "content", "POST /vote", ms(at_ms))
         },
         effect: None,
         closing: Some(Closing {
             duration_ns: 1,
             status: 200,
             outcome: Outcome::Ok,
-            error: None,
-            work: 0,
-            request_bytes: 0,
-            response_bytes: 0,
-            request: Data::default(),
-            response: Data::default(),
-            attributes: Vec::new(),
-            state: Vec::new(),
+            ..Closing::default()
         }),
     }
 }

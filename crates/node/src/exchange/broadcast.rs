@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use selvedge_entry::{Closing, Data, Direction, Link, Outcome, Record};
+use selvedge_entry::{Closing, Direction, Link, Outcome, Record};
 use selvedge_identity::{Head, Position, SessionId};
 use selvedge_transmit::Broadcast;
 use thiserror::Error;
@@ -104,17 +104,8 @@ impl Exchange {
             interaction,
         }));
         let closing = Box::new(Closing {
-            duration_ns: 0,
-            status: 0,
             outcome: Outcome::Ok,
-            error: None,
-            work: 0,
-            request_bytes: 0,
-            response_bytes: 0,
-            request: Data::default(),
-            response: Data::default(),
-            attributes: Vec::new(),
-            state: Vec::new(),
+            ..Closing::default()
         });
         let whole = |opening| Record::Whole(opening, closing);
         let (head, _) = node.append_ordered(session, known.floor.unwrap_or(0), opening, whole)?;

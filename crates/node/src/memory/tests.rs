@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use selvedge_entry::{Data, Direction, Outcome, Timestamp};
+use selvedge_entry::{Direction, Outcome, Timestamp};
 
 use super::*;
 
@@ -46,23 +46,12 @@ fn at(server: &ServerName, sequence: u64) -> Position {
 
 fn opening(session: SessionId, counter: u64, after: &[Follow]) -> Record {
     Record::Opening(Box::new(Opening {
-        direction: Direction::Inbound,
         session: Some(session),
-        client: None,
         counter: Some(counter),
         after: after.iter().cloned().collect(),
-        unseen: Vec::new(),
-        call: None,
-        service: "content".into(),
         version: "1".into(),
         host: "host".into(),
-        action: "POST /cart".into(),
-        generated: None,
-        at: Timestamp(0),
-        request: Data::default(),
-        links: Vec::new(),
-        flags: Vec::new(),
-        attributes: Vec::new(),
+        ..Opening::new(Direction::Inbound, "content", "POST /cart", Timestamp(0))
     }))
 }
 

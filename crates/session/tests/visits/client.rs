@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use selvedge_entry::{Call, Closing, Data, Direction, Entry, Follow, Opening, Outcome, Timestamp};
+use selvedge_entry::{Call, Closing, Direction, Entry, Follow, Opening, Outcome, Timestamp};
 use selvedge_identity::{
     Epoch, Head, Interaction, Origin, Position, RequestIdentifier, ServerName, SessionId, Shape,
 };
@@ -396,12 +396,9 @@ fn act(
     visit.entries.push(Entry {
         position: position.clone(),
         opening: Opening {
-            direction,
             session: Some(visit.session),
-            client: None,
             counter: Some(counter),
             after,
-            unseen: Vec::new(),
             call: Some(Call {
                 identifier: RequestIdentifier::root(
                     origin,
@@ -415,17 +412,15 @@ fn act(
                 peer: None,
                 peer_host: None,
             }),
-            service: "shop".into(),
             version: "1".into(),
             host: "h".into(),
-            action: "act".into(),
-            generated: None,
-            // Clocks hours apart: nothing may depend on them.
-            at: Timestamp(random.below(1 << 50) as i64),
-            request: Data::default(),
-            links: Vec::new(),
-            flags: Vec::new(),
-            attributes: Vec::new(),
+            ..Opening::new(
+                direction,
+                "shop",
+                "act",
+                // Clocks hours apart: nothing may depend on them.
+                Timestamp(random.below(1 << 50) as i64),
+            )
         },
         effect: (!first).then(|| (position.sequence, effect_of(0))),
         closing: (!first).then(closing),
@@ -449,13 +444,6 @@ fn closing() -> Closing {
         duration_ns: 1,
         status: 200,
         outcome: Outcome::Ok,
-        error: None,
-        work: 0,
-        request_bytes: 0,
-        response_bytes: 0,
-        request: Data::default(),
-        response: Data::default(),
-        attributes: Vec::new(),
-        state: Vec::new(),
+        ..Closing::default()
     }
 }
