@@ -35,6 +35,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fastrand::Rng;
 use rustix::time::{ClockId, clock_gettime};
 use selvedge_calltree::{Handle, Observation, Place, TreeBuilder};
 use selvedge_entry::{Direction, Outcome, Text, Timestamp};
@@ -70,7 +71,7 @@ fn main() {
     let only = std::env::args()
         .skip(1)
         .find(|argument| !argument.starts_with('-'));
-    let mut random = Random(1);
+    let mut random = Rng::with_seed(1);
     for (name, trees, calls, shape) in [
         ("5,000 trees of 100 calls", 5000, 100, Shape::Deep),
         ("1 deep tree of 1,000,000 calls", 1, 1_000_000, Shape::Deep),
@@ -180,7 +181,7 @@ fn limits() {
     const RECORDS: usize = 2_000_000;
     let size = size_of::<Observation>();
     let mut order: Vec<u32> = (0..RECORDS as u32).collect();
-    Random(2).shuffle(&mut order);
+    Rng::with_seed(2).shuffle(&mut order);
     let (mut fetched, mut cleared) = (Duration::MAX, Duration::MAX);
     for _ in 0..ROUNDS {
         let start = core_time();
@@ -211,36 +212,8 @@ fn core_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Repeatable random numbers (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for at in (1..items.len()).rev() {
-            items.swap(at, self.below(at + 1));
-        }
-    }
-}
-
 /// One request of `calls` calls over [`SERVICES`] services, both sides logged; default shape.
-fn tree(
-    number: usize,
-    calls: usize,
-    shape: Shape,
-    random: &mut Random,
-) -> (Origin, Vec<Observation>) {
+fn tree(number: usize, calls: usize, shape: Shape, random: &mut Rng) -> (Origin, Vec<Observation>) {
     let origin = Origin::new(number as u64, [3; 10]);
     let text = |kind: &str, at: usize| -> Text { Arc::from(format!("{kind}-{at}")) };
     let services: Vec<Text> = (0..SERVICES).map(|at| text("service", at)).collect();
@@ -255,10 +228,10 @@ fn tree(
     let mut entries = Vec::with_capacity(calls * 2);
     for at in 0..calls {
         let parent = (at > 0).then(|| match shape {
-            Shape::Deep => at - 1 - random.below(at.min(20)),
-            Shape::Wide => random.below(at),
+            Shape::Deep => at - 1 - random.usize(..at.min(20)),
+            Shape::Wide => random.usize(..at),
         });
-        let id = Interaction::from_random(random.next().to_be_bytes());
+        let id = Interaction::from_random(random.u64(..).to_be_bytes());
         let depth = parent.map_or(0, |parent| made[parent].0.depth() + 1);
         let mut stack: Vec<StackId> =
             parent.map_or(Vec::new(), |parent| made[parent].0.stack().to_vec());
@@ -266,7 +239,7 @@ fn tree(
         let stack = &stack[stack.len().saturating_sub(6)..];
         let identifier =
             RequestIdentifier::from_parts(origin, depth, 6, stack).expect("of the default shape");
-        let service = random.below(SERVICES);
+        let service = random.usize(..SERVICES);
         let caller = parent.map_or(0, |parent| made[parent].1);
         made.push((identifier.clone(), service));
         let sides = [

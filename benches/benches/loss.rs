@@ -41,11 +41,12 @@ mod verdict;
 use std::ops::Range;
 use std::time::Instant;
 
+use fastrand::Rng;
 use selvedge_calltree::{Observation, TreeBuilder};
 use selvedge_entry::Direction;
 use selvedge_identity::{RequestIdentifier, Shape};
 
-use crate::system::{Logs, Loss, Plan, Random, System};
+use crate::system::{Logs, Loss, Plan, System};
 use crate::verdict::{Verdict, judge};
 
 const KS: [u8; 7] = [1, 2, 3, 4, 6, 8, 10];
@@ -93,7 +94,7 @@ fn main() {
     );
 
     // As hard as it gets: no root near, no branch that tells of another.
-    let mut random = Random(2);
+    let mut random = Rng::with_seed(2);
     let chains: Vec<System> = (0..1000)
         .map(|_| System::new(chain_plan(), &mut random))
         .collect();
@@ -113,13 +114,13 @@ fn main() {
 
 /// Chain-like trees: fan-out 1 to 50, depth 10 to 60, 10 to 1,000 services.
 fn mixed_systems(count: usize) -> Vec<System> {
-    let mut random = Random(1);
-    let plan = |random: &mut Random| Plan {
+    let mut random = Rng::with_seed(1);
+    let plan = |random: &mut Rng| Plan {
         calls: 300,
-        fan_out: 1 + random.below(50),
-        depth: 10 + random.below(51),
-        services: [10, 30, 100, 300, 1000][random.below(5)],
-        chain: 50 + random.below(50),
+        fan_out: 1 + random.usize(..50),
+        depth: 10 + random.usize(..51),
+        services: [10, 30, 100, 300, 1000][random.usize(..5)],
+        chain: 50 + random.usize(..50),
     };
     (0..count)
         .map(|_| System::new(plan(&mut random), &mut random))
@@ -164,7 +165,8 @@ fn fill(systems: &[System], losses: Range<usize>) -> Matrix {
             let identifiers = system.identifiers(shape);
             for loss in losses.clone() {
                 for (logs, (_, sides)) in LOGS.iter().enumerate() {
-                    let mut random = Random((number * LOSSES.len() + loss) as u64 + 1_000_000);
+                    let mut random =
+                        Rng::with_seed((number * LOSSES.len() + loss) as u64 + 1_000_000);
                     let kept = system.kept(*sides, LOSSES[loss].1, &mut random);
                     let verdict = build(system, &identifiers, ids, &kept);
                     assert_eq!(
@@ -272,7 +274,7 @@ fn by_chance() -> Vec<Narrow> {
         let (logs, sides) = LOGS[logs];
         let mut sum = Verdict::default();
         for seed in 0..trees {
-            let mut random = Random(seed);
+            let mut random = Rng::with_seed(seed);
             let system = System::new(plan, &mut random);
             let shape = Shape {
                 k,

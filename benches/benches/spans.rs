@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Duration;
 
+use fastrand::Rng;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -32,7 +33,7 @@ const ROUNDS: usize = 10;
 const TOGETHER: usize = 10;
 
 fn main() {
-    let mut random = Random(1);
+    let mut random = Rng::with_seed(1);
     let batches: Vec<Vec<u8>> = (0..BATCHES)
         .map(|at| batch(at, &mut random).encode_to_vec())
         .collect();
@@ -135,7 +136,7 @@ fn traces(read: Vec<Vec<Span>>) -> Vec<Vec<Span>> {
 }
 
 /// A batch of one service. Traces pass through ten services, so they are spread over ten batches.
-fn batch(number: usize, random: &mut Random) -> ExportTraceServiceRequest {
+fn batch(number: usize, random: &mut Rng) -> ExportTraceServiceRequest {
     let service = number % 10;
     let spans = (0..SPANS)
         .map(|at| span(number / 10 * SPANS * 10 / TRACE, at * 10 + service, random))
@@ -172,7 +173,7 @@ fn batch(number: usize, random: &mut Random) -> ExportTraceServiceRequest {
 }
 
 /// The `at`th of all spans: traces have [`TRACE`] spans, each two of which are a call's sides.
-fn span(first: usize, at: usize, random: &mut Random) -> ProtoSpan {
+fn span(first: usize, at: usize, random: &mut Rng) -> ProtoSpan {
     let trace = (first + at / TRACE + 1) as u128;
     let place = (at % TRACE) as u64;
     let id = |place: u64| ((trace as u64) << 16 | (place + 1)).to_be_bytes().to_vec();
@@ -183,7 +184,7 @@ fn span(first: usize, at: usize, random: &mut Random) -> ProtoSpan {
         place => id(place / 4 * 2),
     };
     let start = 1_700_000_000_000_000_000 + at as u64 * 10_000;
-    let failed = random.below(50) == 0;
+    let failed = random.usize(..50) == 0;
     let routes = [
         "/orders",
         "/orders/{id}",
@@ -191,23 +192,23 @@ fn span(first: usize, at: usize, random: &mut Random) -> ProtoSpan {
         "/stock/{item}",
         "/payments",
     ];
-    let route = routes[random.below(routes.len())];
+    let route = routes[random.usize(..routes.len())];
     let attributes = vec![
-        text("http.request.method", ["GET", "POST"][random.below(2)]),
+        text("http.request.method", ["GET", "POST"][random.usize(..2)]),
         text("http.route", route),
-        text("url.path", &format!("{route}/{}", random.below(100_000))),
+        text("url.path", &format!("{route}/{}", random.usize(..100_000))),
         text("url.scheme", "http"),
         text("server.address", "10.1.17.3"),
         number("server.port", 8080),
         number("http.response.status_code", if failed { 500 } else { 200 }),
         text("network.protocol.version", "1.1"),
-        number("thread.id", random.below(64) as i64),
-        text("thread.name", &format!("worker-{}", random.below(64))),
+        number("thread.id", random.usize(..64) as i64),
+        text("thread.name", &format!("worker-{}", random.usize(..64))),
     ];
     let event = |_| Event {
         time_unix_nano: start + 1000,
         name: "cache miss".into(),
-        attributes: vec![text("cache.key", &format!("item-{}", random.below(1000)))],
+        attributes: vec![text("cache.key", &format!("item-{}", random.usize(..1000)))],
         ..Event::default()
     };
     ProtoSpan {
@@ -249,21 +250,4 @@ fn pair(key: &str, value: any_value::Value) -> KeyValue {
 fn core_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// Repeatable random numbers (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
 }

@@ -5,6 +5,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use fastrand::Rng;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, any_value,
@@ -20,7 +21,7 @@ fn every_field_that_prost_reads_is_read_alike() {
     let state = RandomState::new();
     let mut spans = 0;
     for seed in (0..100).chain((0..100).map(|at| state.hash_one(at))) {
-        let bytes = batch(&mut Random(seed)).encode_to_vec();
+        let bytes = batch(&mut Random(Rng::with_seed(seed))).encode_to_vec();
         let theirs = ExportTraceServiceRequest::decode(&*bytes).expect("as written");
         let ours = otlp::from_protobuf(&bytes).expect("a batch");
         assert_eq!(ours.refused(), 0, "seed {seed}: {:?}", ours.refused);
@@ -184,35 +185,35 @@ fn batch(random: &mut Random) -> ExportTraceServiceRequest {
 }
 
 fn span(random: &mut Random) -> Proto {
-    let start = 1 + random.next() % (1 << 60);
+    let start = 1 + random.0.u64(..1 << 60);
     let event = |random: &mut Random| Event {
-        time_unix_nano: random.next() % (1 << 60),
+        time_unix_nano: random.0.u64(..1 << 60),
         name: random.text(),
         attributes: random.pairs(),
-        dropped_attributes_count: random.next() as u32,
+        dropped_attributes_count: random.0.u32(..),
     };
     let link = |random: &mut Random| Link {
         trace_id: random.id(16),
         span_id: random.id(8),
         trace_state: random.text(),
         attributes: random.pairs(),
-        dropped_attributes_count: random.next() as u32,
-        flags: random.next() as u32,
+        dropped_attributes_count: random.0.u32(..),
+        flags: random.0.u32(..),
     };
     Proto {
         trace_id: random.id(16),
         span_id: random.id(8),
         trace_state: random.text(),
         parent_span_id: random.some(|random| random.id(8)).unwrap_or_default(),
-        flags: random.next() as u32,
+        flags: random.0.u32(..),
         name: random.text(),
         kind: random.below(6) as i32,
         start_time_unix_nano: start,
         end_time_unix_nano: random
-            .some(|random| start + random.next() % (1 << 40))
+            .some(|random| start + random.0.u64(..1 << 40))
             .unwrap_or(0),
         attributes: random.pairs(),
-        dropped_attributes_count: random.next() as u32,
+        dropped_attributes_count: random.0.u32(..),
         events: random.many(3, event),
         dropped_events_count: random.below(300) as u32,
         links: random.many(3, link),
@@ -224,20 +225,12 @@ fn span(random: &mut Random) -> Proto {
     }
 }
 
-/// Repeatable random numbers (SplitMix64), and what is made of them.
-struct Random(u64);
+/// What is made of repeatable random numbers.
+struct Random(Rng);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        self.0.usize(..n)
     }
 
     fn some<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
@@ -281,8 +274,8 @@ impl Random {
             0 => None,
             1 | 2 => Some(Given::StringValue(self.text())),
             3 => Some(Given::BoolValue(self.below(2) == 0)),
-            4 => Some(Given::IntValue(self.next() as i64 >> self.below(64))),
-            5 => Some(Given::DoubleValue(self.next() as i32 as f64 / 7.0)),
+            4 => Some(Given::IntValue(self.0.i64(..) >> self.below(64))),
+            5 => Some(Given::DoubleValue(self.0.i32(..) as f64 / 7.0)),
             6 => Some(Given::BytesValue(self.text().into_bytes())),
             7 => Some(Given::ArrayValue(ArrayValue {
                 values: self.many(4, |random| random.value(nesting + 1)),

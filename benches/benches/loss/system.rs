@@ -6,30 +6,10 @@
 
 use std::sync::Arc;
 
+use fastrand::Rng;
 use selvedge_calltree::{Handle, Observation, Place};
 use selvedge_entry::{Direction, Outcome, Text, Timestamp};
 use selvedge_identity::{Interaction, Origin, RequestIdentifier, Shape};
-
-/// Repeatable random numbers (SplitMix64).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    pub(crate) fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-}
 
 /// What a system looks like.
 #[derive(Clone, Copy)]
@@ -83,7 +63,7 @@ pub(crate) enum Loss {
 
 impl System {
     /// Draws a system; it has fewer calls than planned if no more fit its depth and fan-out.
-    pub(crate) fn new(plan: Plan, random: &mut Random) -> Self {
+    pub(crate) fn new(plan: Plan, random: &mut Rng) -> Self {
         let mut calls: Vec<Call> = Vec::with_capacity(plan.calls);
         // Calls that may make more, with how many they made.
         let mut open: Vec<(usize, usize)> = Vec::new();
@@ -92,8 +72,8 @@ impl System {
                 0 if number > 0 => break,
                 0 => None,
                 // The newest is last, if it may call at all.
-                some if random.chance(plan.chain) => Some(some - 1),
-                some => Some(random.below(some)),
+                some if random.usize(..100) < plan.chain => Some(some - 1),
+                some => Some(random.usize(..some)),
             };
             let parent = parent.map(|at| {
                 let (call, made) = open[at];
@@ -105,21 +85,21 @@ impl System {
             });
             let level = parent.map_or(0, |parent| calls[parent].level + 1);
             let service = match parent.map(|parent| calls[parent].service) {
-                None => random.below(plan.services),
-                Some(caller) => (caller + 1 + random.below(plan.services - 1)) % plan.services,
+                None => random.usize(..plan.services),
+                Some(caller) => (caller + 1 + random.usize(..plan.services - 1)) % plan.services,
             };
             calls.push(Call {
                 parent,
                 level,
                 service,
-                id: Interaction::from_random(random.next().to_be_bytes()),
+                id: Interaction::from_random(random.u64(..).to_be_bytes()),
             });
             if level < plan.depth {
                 open.push((number, 0));
             }
         }
         Self {
-            origin: Origin::new(random.next() & 0xffff_ffff, [7; 10]),
+            origin: Origin::new(random.u64(..) & 0xffff_ffff, [7; 10]),
             calls,
             services: plan.services,
             names: (0..=plan.services)
@@ -142,26 +122,21 @@ impl System {
 
     /// The sides that are left, in the order of calls. The root was called from outside: it has
     /// no outbound side.
-    pub(crate) fn kept(
-        &self,
-        logs: Logs,
-        loss: Loss,
-        random: &mut Random,
-    ) -> Vec<(usize, Direction)> {
+    pub(crate) fn kept(&self, logs: Logs, loss: Loss, random: &mut Rng) -> Vec<(usize, Direction)> {
         let mut gone = vec![false; self.services];
         match loss {
-            Loss::OneService => gone[self.calls[random.below(self.calls.len())].service] = true,
+            Loss::OneService => gone[self.calls[random.usize(..self.calls.len())].service] = true,
             Loss::Services(percent) => {
                 let mut all: Vec<usize> = (0..self.services).collect();
                 for _ in 0..self.services * percent / 100 {
-                    gone[all.swap_remove(random.below(all.len()))] = true;
+                    gone[all.swap_remove(random.usize(..all.len()))] = true;
                 }
             }
             Loss::Calls(_) => {}
         }
         let mut kept = Vec::with_capacity(self.calls.len() * 2);
         for (number, call) in self.calls.iter().enumerate() {
-            if matches!(loss, Loss::Calls(percent) if random.chance(percent)) {
+            if matches!(loss, Loss::Calls(percent) if random.usize(..100) < percent) {
                 continue;
             }
             let caller = call.parent.map(|parent| self.calls[parent].service);

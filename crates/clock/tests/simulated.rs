@@ -1,6 +1,7 @@
 //! Estimates against the truth of simulated clocks: on symmetric paths the error is within `noise`,
 //! on all others within `bound`, through loss, spikes, pauses and jumps (C1).
 
+use fastrand::Rng;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use selvedge_clock::{Added, Common, Estimator, EstimatorOptions, Exchange, Nanos, VirtualClock};
@@ -23,26 +24,16 @@ struct Path {
     pause: u64,
 }
 
-/// Splitmix64: a seed is all that a failure needs.
-struct Random(u64);
+struct Random(Rng);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     fn one_in(&mut self, n: u64) -> bool {
-        n > 0 && self.next().is_multiple_of(n)
+        n > 0 && self.0.u64(..n) == 0
     }
 
     /// An exponential wait.
     fn wait(&mut self, mean: f64) -> Nanos {
-        let uniform = (self.next() >> 11) as f64 / (1u64 << 53) as f64;
-        (-(1.0 - uniform).ln() * mean) as Nanos
+        (-(1.0 - self.0.f64()).ln() * mean) as Nanos
     }
 }
 
@@ -57,7 +48,7 @@ impl World {
     fn new(clock: VirtualClock, seed: u64) -> Self {
         Self {
             clock,
-            random: Random(seed),
+            random: Random(Rng::with_seed(seed)),
             estimator: Estimator::new(EstimatorOptions::default()),
             now: 7 * SECOND,
         }
@@ -77,7 +68,7 @@ impl World {
         let there = path.there + wait(&mut self.random);
         let back = path.back + wait(&mut self.random);
         let held = if self.random.one_in(path.pause) {
-            (self.random.next() % SECOND as u64) as Nanos
+            self.random.0.i64(0..SECOND)
         } else {
             20_000
         };

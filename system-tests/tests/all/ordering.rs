@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use fastrand::Rng;
 use selvedge_system_tests::Up;
 use serde_json::Value;
 
@@ -53,14 +54,15 @@ async fn visit(up: &Up, carrier: Carrier, seed: u64) -> (String, HashMap<String,
         let (client, held, clock) = (client.clone(), held.clone(), clock.clone());
         let (log, next, url) = (log.clone(), next.clone(), url.clone());
         viewers.spawn(async move {
-            let mut chance = Chance(seed ^ (viewer + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let mut chance =
+                Rng::with_seed(seed ^ (viewer + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             loop {
                 let number = next.fetch_add(1, Ordering::SeqCst);
                 if number >= REQUESTS - 1 {
                     return;
                 }
                 // So that anything from one to eight is in flight: a real pause of the viewer's.
-                tokio::time::sleep(Duration::from_micros(chance.below(3_000))).await;
+                tokio::time::sleep(Duration::from_micros(chance.u64(..3_000))).await;
                 one(&url, &client, carrier, &held, &clock, &log, number).await;
             }
         });
@@ -177,17 +179,4 @@ async fn every_pair_of_a_cookie_jars_requests_is_told_right_or_unproven() {
     // At most one in a hundred.
     let pairs = REQUESTS * (REQUESTS - 1) / 2;
     check(Carrier::Cookies, pairs / 100).await;
-}
-
-/// A small random sequence (splitmix64); the seed is the test's.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use fastrand::Rng;
 use proptest::prelude::*;
 use selvedge_analysis::{Audit, Line, LineKey, Losses, Overlap, Period, Wanted, charges};
 use selvedge_entry::{Entry, Timestamp};
 use selvedge_identity::{Consumer, Origin};
 
-use crate::world::{Random, World, service, with_request};
+use crate::world::{World, service, with_request};
 
 const ALL: usize = 100_000;
 
@@ -112,7 +113,7 @@ fn lines_of_whole_journals_are_exact() {
 #[test]
 fn a_line_is_the_sum_of_what_its_requests_charge() {
     let mut world = World::new(11, 60, 8, 30);
-    let losses = world.lose(&mut Random(5), 40);
+    let losses = world.lose(&mut Rng::with_seed(5), 40);
     let left = world.left();
     let audit = fold(&left, wanted(Period::Day));
     for line in lines(&audit, &losses) {
@@ -137,7 +138,7 @@ fn a_line_is_the_sum_of_what_its_requests_charge() {
 #[test]
 fn pages_hold_the_same_lines_as_one_long_answer() {
     let mut world = World::rough(4, 50, 8, 30);
-    let losses = world.lose(&mut Random(1), 60);
+    let losses = world.lose(&mut Rng::with_seed(1), 60);
     let left = world.left();
     let whole = lines(&fold(&left, wanted(Period::Hour)), &losses);
     let (mut pages, mut after) = (Vec::new(), None);
@@ -209,7 +210,7 @@ proptest! {
     #[test]
     fn the_truth_lies_within_the_bounds_however_much_is_lost(seed: u64, lose in 0usize..100) {
         let mut world = World::rough(seed, 30, 8, 30);
-        let mut random = Random(seed ^ 1);
+        let mut random = Rng::with_seed(seed ^ 1);
         let losses = world.lose(&mut random, lose);
         for period in [Period::Hour, Period::All] {
             let audit = fold(&world.left(), wanted(period));
@@ -255,7 +256,7 @@ proptest! {
 
     #[test]
     fn order_repeats_and_splits_never_show(seed: u64, limit in 1usize..20, lose in 0usize..60) {
-        let mut random = Random(seed);
+        let mut random = Rng::with_seed(seed);
         let mut world = World::new(seed, 30, 6, 30);
         let losses = world.lose(&mut random, lose);
         let left = world.left();
@@ -263,11 +264,11 @@ proptest! {
         let whole = lines(&fold(&left, wanted.clone()), &losses);
 
         let mut shuffled = left.clone();
-        shuffled.extend(left.iter().take(random.below(5)).cloned());
+        shuffled.extend(left.iter().take(random.usize(..5)).cloned());
         random.shuffle(&mut shuffled);
         prop_assert_eq!(&lines(&fold(&shuffled, wanted.clone()), &losses), &whole);
 
-        let (some, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|_| random.chance(50));
+        let (some, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|_| random.bool());
         let mut merged = fold(&others, wanted.clone());
         merged.merge(fold(&some, wanted)).expect("no common origin");
         prop_assert_eq!(&lines(&merged, &losses), &whole);

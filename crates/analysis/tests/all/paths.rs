@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fastrand::Rng;
 use proptest::prelude::*;
 use selvedge_analysis::{Kind, Overlap, PathRow, Paths, Step};
 use selvedge_entry::Outcome;
 use selvedge_identity::Origin;
 
-use crate::world::{Made, Random, World, operation, service, with_request};
+use crate::world::{Made, World, operation, service, with_request};
 
 fn step(made: &Made, at: usize) -> Step {
     Step {
@@ -192,18 +193,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
     fn order_repeats_and_splits_never_show(seed: u64, kinds_max in 1usize..6, paths_max in 1usize..6, lose in 0usize..60) {
-        let mut random = Random(seed);
+        let mut random = Rng::with_seed(seed);
         let mut world = World::new(seed, 30, 6, 2);
         world.lose(&mut random, lose);
         let left = world.left();
         let whole = fold(&left, (kinds_max, paths_max));
 
         let mut shuffled = left.clone();
-        shuffled.extend(left.iter().take(random.below(5)).cloned());
+        shuffled.extend(left.iter().take(random.usize(..5)).cloned());
         random.shuffle(&mut shuffled);
         prop_assert_eq!(&fold(&shuffled, (kinds_max, paths_max)), &whole);
 
-        let (some, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|_| random.chance(50));
+        let (some, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|_| random.bool());
         let mut merged = fold(&others, (kinds_max, paths_max));
         merged.merge(fold(&some, (kinds_max, paths_max))).expect("no common origin");
         prop_assert_eq!(&merged, &whole);

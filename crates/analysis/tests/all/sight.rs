@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use fastrand::Rng;
 use selvedge_analysis::{Request, charges, visible};
 use selvedge_calltree::TreeJson;
 use selvedge_entry::Text;
 use selvedge_identity::Consumer;
 
-use crate::world::{Random, World, client, with_request};
+use crate::world::{World, client, with_request};
 
 fn each(world: &World, mut take: impl FnMut(&Request<'_>)) {
     for (origin, entries) in &world.left() {
@@ -44,7 +45,7 @@ fn a_client_sees_its_own_requests_whole_and_no_other() {
 #[test]
 fn a_service_sees_what_it_called_and_handled_and_no_more() {
     let mut world = World::new(6, 60, 8, 1);
-    world.lose(&mut Random(2), 20);
+    world.lose(&mut Rng::with_seed(2), 20);
     let own: Text = "service-1".into();
     let consumer = Consumer::Service(own.clone());
     let mut trees = 0;

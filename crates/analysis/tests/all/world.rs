@@ -2,39 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use fastrand::Rng;
 use selvedge_analysis::{Loss, Losses, Request, Servers};
 use selvedge_calltree::{Observation, TreeBuilder};
 use selvedge_entry::{Call, Closing, Direction, Effect, Entry, Opening, Outcome, Timestamp};
 use selvedge_identity::{
     ClientId, Epoch, Interaction, Origin, Position, RequestIdentifier, StackId,
 };
-
-/// Repeatable random numbers (SplitMix64).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    pub(crate) fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for at in (1..items.len()).rev() {
-            items.swap(at, self.below(at + 1));
-        }
-    }
-}
 
 /// One call as it really was.
 #[derive(Clone, Debug)]
@@ -88,11 +62,11 @@ pub(crate) fn client(n: u8) -> ClientId {
 impl World {
     /// `requests` requests over `hours` hours, of up to `calls` calls each.
     pub(crate) fn new(seed: u64, requests: usize, calls: usize, hours: i64) -> Self {
-        let mut random = Random(seed);
-        let services = 2 + random.below(5);
+        let mut random = Rng::with_seed(seed);
+        let services = 2 + random.usize(..5);
         let mut made = Vec::new();
         for n in 0..requests {
-            let at = random.below((hours * 3600) as usize) as i64 * SECOND;
+            let at = random.usize(..(hours * 3600) as usize) as i64 * SECOND;
             made.push(request(&mut random, n as u64, at, services, calls));
         }
         Self::of(made, services)
@@ -102,14 +76,15 @@ impl World {
     /// not know each other's names.
     pub(crate) fn rough(seed: u64, requests: usize, calls: usize, hours: i64) -> Self {
         let whole = Self::new(seed, requests, calls, hours);
-        let mut random = Random(seed ^ 2);
+        let mut random = Rng::with_seed(seed ^ 2);
         let mut made = whole.requests;
         for call in made.iter_mut().flat_map(|made| &mut made.calls) {
-            call.named = random.chance(60);
+            call.named = random.usize(..100) < 60;
         }
         for made in &mut made {
             for at in 1..made.calls.len() {
-                if random.chance(15) && made.calls.iter().all(|call| call.parent != Some(at)) {
+                if random.usize(..100) < 15 && made.calls.iter().all(|call| call.parent != Some(at))
+                {
                     made.calls[at].reached = false;
                     made.calls[at].outcome = Outcome::Error;
                 }
@@ -154,7 +129,7 @@ impl World {
     }
 
     /// Loses stretches of journals, and says what a reader knows of that.
-    pub(crate) fn lose(&mut self, random: &mut Random, percent: usize) -> Losses {
+    pub(crate) fn lose(&mut self, random: &mut Rng, percent: usize) -> Losses {
         let mut by_server: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (at, (_, entry)) in self.entries.iter().enumerate() {
             let server = (0..self.services).find(|n| server(*n) == entry.position.server.as_str());
@@ -167,7 +142,7 @@ impl World {
         let mut losses = Vec::new();
         let mut journaled = std::collections::BTreeSet::new();
         for (server, rows) in by_server {
-            if random.chance(50) {
+            if random.bool() {
                 journaled.insert(service(server).into());
                 continue;
             }
@@ -175,8 +150,8 @@ impl World {
             let mut kept_any = false;
             let mut at = 0;
             while at < rows.len() {
-                let stretch = (1 + random.below(8)).min(rows.len() - at);
-                if random.chance(percent) {
+                let stretch = (1 + random.usize(..8)).min(rows.len() - at);
+                if random.usize(..100) < percent {
                     rows[at..at + stretch]
                         .iter()
                         .for_each(|row| lost[*row] = true);
@@ -239,16 +214,16 @@ pub(crate) fn with_request(origin: Origin, entries: &[Entry], take: impl FnOnce(
     take(&Request::new(&tree, start, entries, &servers));
 }
 
-fn request(random: &mut Random, n: u64, at: i64, services: usize, calls: usize) -> Made {
+fn request(random: &mut Rng, n: u64, at: i64, services: usize, calls: usize) -> Made {
     let origin = Origin::new(n, [3; 10]);
-    let client = random.chance(80).then(|| client(1 + random.below(3) as u8));
-    let count = 1 + random.below(calls);
+    let client = (random.usize(..100) < 80).then(|| client(1 + random.usize(..3) as u8));
+    let count = 1 + random.usize(..calls);
     let mut calls: Vec<Truth> = Vec::new();
     for _ in 0..count {
-        let parent = (!calls.is_empty()).then(|| random.below(calls.len()));
+        let parent = (!calls.is_empty()).then(|| random.usize(..calls.len()));
         let above = parent.map(|parent| &calls[parent]);
         let depth = above.map_or(0, |call| call.depth + 1);
-        let id = Interaction::from_random(random.next().to_be_bytes());
+        let id = Interaction::from_random(random.u64(..).to_be_bytes());
         let mut stack = above.map_or(Vec::new(), |call| call.identifier.stack().to_vec());
         stack.push(StackId::of(id, 8));
         let stack = &stack[stack.len().saturating_sub(8)..];
@@ -256,15 +231,15 @@ fn request(random: &mut Random, n: u64, at: i64, services: usize, calls: usize) 
         let outcome = [Outcome::Ok, Outcome::Ok, Outcome::Refused, Outcome::Error];
         calls.push(Truth {
             parent,
-            service: random.below(services),
-            operation: random.below(2),
+            service: random.usize(..services),
+            operation: random.usize(..2),
             depth,
             identifier: identifier.expect("a stack of at most k"),
             id,
-            at: above.map_or(at, |call| call.at + 1 + random.below(1000) as i64),
-            duration: random.below(1_000_000) as u64,
-            outcome: outcome[random.below(4)],
-            work: random.below(100) as u64,
+            at: above.map_or(at, |call| call.at + 1 + random.usize(..1000) as i64),
+            duration: random.usize(..1_000_000) as u64,
+            outcome: outcome[random.usize(..4)],
+            work: random.usize(..100) as u64,
             reached: true,
             named: true,
         });

@@ -1,23 +1,24 @@
 //! The planted source of a failure is found, not its echoes; the path adds up.
 
+use fastrand::Rng;
 use selvedge_calltree::{Fault, Observation, TreeBuilder};
 use selvedge_entry::{Direction, Outcome};
 
 use crate::seeds;
-use crate::world::{Plan, Random, World};
+use crate::world::{Plan, World};
 
-fn world(seed: u64) -> (World, Random) {
-    let mut random = Random(seed);
+fn world(seed: u64) -> (World, Rng) {
+    let mut random = Rng::with_seed(seed);
     let plan = Plan {
-        calls: 2 + random.below(60),
-        fan_out: 1 + random.below(10),
-        depth: 1 + random.below(12),
-        services: 2 + random.below(8),
+        calls: 2 + random.usize(..60),
+        fan_out: 1 + random.usize(..10),
+        depth: 1 + random.usize(..12),
+        services: 2 + random.usize(..8),
         ..Plan::default()
     };
     let mut world = World::new(plan, seed);
     for skew in &mut world.skews {
-        *skew = random.below(2_000_000_000) as i64;
+        *skew = random.usize(..2_000_000_000) as i64;
     }
     (world, random)
 }
@@ -48,12 +49,12 @@ fn the_planted_source_is_found_and_its_echoes_are_not() {
 fn find_planted(seed: u64) -> Result<(), String> {
     let (world, mut random) = world(seed);
     let mut entries = world.entries();
-    let source = random.below(world.calls.len());
+    let source = random.usize(..world.calls.len());
     // The failure goes up some of the way, perhaps all.
     let mut failed = vec![source];
     let mut echoes = 0;
     while let Some(parent) = world.calls[failed[failed.len() - 1]].parent {
-        if random.chance(15) {
+        if random.usize(..100) < 15 {
             break;
         }
         failed.push(parent);
@@ -81,7 +82,7 @@ fn find_planted(seed: u64) -> Result<(), String> {
     if let Some(&mended) = mended {
         fail(&mut entries, mended);
     }
-    let fault = match random.below(4) {
+    let fault = match random.usize(..4) {
         // Nobody has the source's own entry.
         0 if source > 0 => {
             entries.retain(|(at, entry)| *at != source || entry.direction == Direction::Outbound);

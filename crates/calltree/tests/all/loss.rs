@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fastrand::Rng;
 use selvedge_calltree::{Evidence, Observation, TreeBuilder};
 use selvedge_entry::Direction;
 use selvedge_identity::StackId;
 
 use crate::oracle::{Anchored, Consistent};
 use crate::seeds;
-use crate::world::{Plan, Random, Style, World};
+use crate::world::{Plan, Style, World};
 
 /// Which logs are kept.
 #[derive(Clone, Copy, Debug)]
@@ -18,37 +19,41 @@ enum Logs {
     Outbound,
 }
 
-fn styles(random: &mut Random) -> Vec<Style> {
-    let k = |random: &mut Random| [1, 2, 3, 4, 6, 8, 10, 16][random.below(8)];
-    if random.chance(50) {
+fn styles(random: &mut Rng) -> Vec<Style> {
+    let k = |random: &mut Rng| [1, 2, 3, 4, 6, 8, 10, 16][random.usize(..8)];
+    if random.bool() {
         return vec![Style {
             k: k(random),
-            width: [4, 8][random.below(2)],
+            width: [4, 8][random.usize(..2)],
             cuts: true,
         }];
     }
-    let style = |random: &mut Random| Style {
+    let style = |random: &mut Rng| Style {
         k: k(random),
-        width: [4, 5, 8][random.below(3)],
-        cuts: random.chance(50),
+        width: [4, 5, 8][random.usize(..3)],
+        cuts: random.bool(),
     };
     (0..4).map(|_| style(random)).collect()
 }
 
-fn lose(world: &World, random: &mut Random) -> Vec<(usize, Observation)> {
-    let logs = [Logs::Both, Logs::Inbound, Logs::Outbound][random.below(3)];
-    let services = [0, 1, 25, 50, 75][random.below(5)];
+fn lose(world: &World, random: &mut Rng) -> Vec<(usize, Observation)> {
+    let logs = [Logs::Both, Logs::Inbound, Logs::Outbound][random.usize(..3)];
+    let services = [0, 1, 25, 50, 75][random.usize(..5)];
     // One service alone, whichever.
-    let one = random.chance(20).then(|| random.below(world.plan.services));
+    let one = (random.usize(..100) < 20).then(|| random.usize(..world.plan.services));
     let gone: BTreeSet<String> = (0..world.plan.services)
         .filter(|&service| match one {
             Some(one) => service == one,
-            None => random.chance(services),
+            None => random.usize(..100) < services,
         })
         .map(|service| format!("service-{service}"))
         .collect();
-    let calls = [0, 0, 5, 50, 95][random.below(5)];
-    let lost: Vec<bool> = world.calls.iter().map(|_| random.chance(calls)).collect();
+    let calls = [0, 0, 5, 50, 95][random.usize(..5)];
+    let lost: Vec<bool> = world
+        .calls
+        .iter()
+        .map(|_| random.usize(..100) < calls)
+        .collect();
     let keeps = |(call, entry): &(usize, Observation)| {
         let side = match logs {
             Logs::Both => true,
@@ -63,15 +68,15 @@ fn lose(world: &World, random: &mut Random) -> Vec<(usize, Observation)> {
 #[test]
 fn everything_that_stacks_anchor_is_anchored_and_nothing_else() {
     seeds::each(0..300, 200, |seed| {
-        let mut random = Random(seed);
+        let mut random = Rng::with_seed(seed);
         let plan = Plan {
-            calls: [2, 10, 100, 400, 1500][random.below(5)],
-            fan_out: 1 + random.below(50),
-            depth: 1 + random.below(60),
-            services: [2, 10, 100, 1000][random.below(4)],
+            calls: [2, 10, 100, 400, 1500][random.usize(..5)],
+            fan_out: 1 + random.usize(..50),
+            depth: 1 + random.usize(..60),
+            services: [2, 10, 100, 1000][random.usize(..4)],
             styles: styles(&mut random),
             id_bytes: 8,
-            whole_ids: random.chance(50),
+            whole_ids: random.bool(),
         };
         let world = World::new(plan, seed);
         let mut kept = lose(&world, &mut random);
@@ -92,16 +97,16 @@ fn ids_that_repeat_are_told_apart_by_ancestors_or_called_ambiguous() {
     let mut ambiguous = 0;
     let mut conflicts = 0;
     seeds::each(1000..1300, 100, |seed| {
-        let mut random = Random(seed);
-        let k = 1 + random.below(8);
+        let mut random = Rng::with_seed(seed);
+        let k = 1 + random.usize(..8);
         let plan = Plan {
-            calls: [10, 100, 300, 900][random.below(4)],
-            fan_out: 1 + random.below(50),
-            depth: 1 + random.below(20),
+            calls: [10, 100, 300, 900][random.usize(..4)],
+            fan_out: 1 + random.usize(..50),
+            depth: 1 + random.usize(..20),
             services: 10,
             styles: (0..3)
                 .map(|_| Style {
-                    k: 1 + (k + random.below(3)) % 8,
+                    k: 1 + (k + random.usize(..3)) % 8,
                     width: 1,
                     cuts: true,
                 })
@@ -174,8 +179,8 @@ fn ids_that_repeat_are_told_apart_by_ancestors_or_called_ambiguous() {
 #[test]
 fn narrow_ids_draw_no_more_wrong_edges_than_chance_predicts() {
     seeds::each(0..2, 2, |seed| {
-        let mut random = Random(seed);
-        let k = 2 + random.below(7);
+        let mut random = Rng::with_seed(seed);
+        let k = 2 + random.usize(..7);
         let plan = Plan {
             calls: 30_000,
             fan_out: 50,
@@ -190,7 +195,7 @@ fn narrow_ids_draw_no_more_wrong_edges_than_chance_predicts() {
             whole_ids: false,
         };
         let world = World::new(plan, seed);
-        let gone: Vec<bool> = (0..=1000).map(|_| random.chance(50)).collect();
+        let gone: Vec<bool> = (0..=1000).map(|_| random.bool()).collect();
         let service = |entry: &Observation| -> usize {
             let number = entry
                 .service

@@ -1,10 +1,11 @@
 //! The same tree for any order, split and repetition of the same observations.
 
+use fastrand::Rng;
 use proptest::prelude::*;
 use selvedge_calltree::{Observation, TreeBuilder};
 use selvedge_entry::Outcome;
 
-use crate::world::{Plan, Random, Style, World};
+use crate::world::{Plan, Style, World};
 
 fn plan() -> impl Strategy<Value = Plan> {
     let style = (
@@ -41,13 +42,13 @@ fn json(builder: &TreeBuilder) -> serde_json::Value {
 }
 
 /// The same shuffled; some come twice, some first without their end.
-fn disturbed(kept: &[Observation], random: &mut Random) -> Vec<Observation> {
+fn disturbed(kept: &[Observation], random: &mut Rng) -> Vec<Observation> {
     let mut all = kept.to_vec();
     for entry in kept {
-        if random.chance(20) {
+        if random.usize(..100) < 20 {
             all.push(entry.clone());
         }
-        if random.chance(20) {
+        if random.usize(..100) < 20 {
             let opening = Observation {
                 duration_ns: None,
                 head_ns: None,
@@ -67,7 +68,7 @@ fn disturbed(kept: &[Observation], random: &mut Random) -> Vec<Observation> {
 /// memory; and so many repeats that what they left is cleared away.
 #[test]
 fn ten_thousand_entries_make_one_tree_however_they_come() {
-    let mut random = Random(7);
+    let mut random = Rng::with_seed(7);
     let plan = Plan {
         calls: 6000,
         fan_out: 8,
@@ -93,7 +94,7 @@ fn ten_thousand_entries_make_one_tree_however_they_come() {
         .entries()
         .into_iter()
         .map(|(_, entry)| entry)
-        .filter(|_| !random.chance(10))
+        .filter(|_| random.usize(..100) >= 10)
         .collect();
     assert!(kept.len() > 9000, "{}", kept.len());
     let expected = json(&TreeBuilder::batch(world.origin, kept.clone()));
@@ -119,21 +120,21 @@ proptest! {
 
     #[test]
     fn order_splits_and_repeats_change_nothing(plan in plan(), seed in any::<u64>(), loss in 0..90usize) {
-        let mut random = Random(seed);
+        let mut random = Rng::with_seed(seed);
         let mut world = World::new(plan, seed);
         for skew in &mut world.skews {
-            *skew = random.below(7_200_000_000_000) as i64 - 3_600_000_000_000;
+            *skew = random.usize(..7_200_000_000_000) as i64 - 3_600_000_000_000;
         }
-        let kept: Vec<Observation> = world.entries().into_iter().map(|(_, entry)| entry).filter(|_| !random.chance(loss)).collect();
+        let kept: Vec<Observation> = world.entries().into_iter().map(|(_, entry)| entry).filter(|_| random.usize(..100) >= loss).collect();
         let batch = json(&TreeBuilder::batch(world.origin, kept.clone()));
 
         let mut shuffled = disturbed(&kept, &mut random);
         let mut builder = TreeBuilder::new(world.origin);
-        let split = random.below(shuffled.len() + 1);
+        let split = random.usize(..shuffled.len() + 1);
         let rest = shuffled.split_off(split);
         for entry in shuffled {
             builder.add(entry);
-            if random.chance(5) {
+            if random.usize(..100) < 5 {
                 let _ = builder.tree();
             }
         }

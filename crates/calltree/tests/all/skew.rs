@@ -1,24 +1,25 @@
 //! Clocks that are apart: the planted skew lies inside the shown bound.
 
+use fastrand::Rng;
 use selvedge_calltree::{Flag, TreeBuilder};
 
 use crate::seeds;
-use crate::world::{Plan, Random, World};
+use crate::world::{Plan, World};
 
 const HOUR_NS: usize = 3_600_000_000_000;
 
-fn skewed(seed: u64) -> (World, Random) {
-    let mut random = Random(seed);
+fn skewed(seed: u64) -> (World, Rng) {
+    let mut random = Rng::with_seed(seed);
     let plan = Plan {
-        calls: 2 + random.below(60),
-        fan_out: 1 + random.below(10),
-        depth: 1 + random.below(12),
-        services: 2 + random.below(8),
+        calls: 2 + random.usize(..60),
+        fan_out: 1 + random.usize(..10),
+        depth: 1 + random.usize(..12),
+        services: 2 + random.usize(..8),
         ..Plan::default()
     };
     let mut world = World::new(plan, seed);
     for skew in &mut world.skews {
-        *skew = random.below(2 * HOUR_NS) as i64 - HOUR_NS as i64;
+        *skew = random.usize(..2 * HOUR_NS) as i64 - HOUR_NS as i64;
     }
     (world, random)
 }
@@ -28,9 +29,9 @@ fn planted_skew_lies_inside_the_bound_and_children_inside_their_parents() {
     let mut shown = 0;
     seeds::each(0..1000, 1000, |seed| {
         let (world, mut random) = skewed(seed);
-        let loss = [0, 0, 20, 60][random.below(4)];
+        let loss = [0, 0, 20, 60][random.usize(..4)];
         let lost = world.entries().into_iter().map(|(_, entry)| entry);
-        let kept: Vec<_> = lost.filter(|_| !random.chance(loss)).collect();
+        let kept: Vec<_> = lost.filter(|_| random.usize(..100) >= loss).collect();
         let builder = TreeBuilder::batch(world.origin, kept);
         let tree = builder.tree();
         let truth = |node: selvedge_calltree::NodeView<'_>| {
@@ -120,7 +121,7 @@ fn only_the_host_that_is_off_is_moved() {
         world.skews.fill(0);
         // Others are measured by the root's clock.
         let root = world.calls[0].service;
-        let off = (root + 1 + random.below(world.plan.services - 1)) % world.plan.services;
+        let off = (root + 1 + random.usize(..world.plan.services - 1)) % world.plan.services;
         world.skews[off] = HOUR_NS as i64;
         let entries = world.entries().into_iter().map(|(_, entry)| entry);
         let builder = TreeBuilder::batch(world.origin, entries.collect());

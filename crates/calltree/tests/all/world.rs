@@ -2,38 +2,12 @@
 
 use std::sync::Arc;
 
+use fastrand::Rng;
 use selvedge_calltree::{Handle, Observation, Place};
 use selvedge_entry::{Direction, Outcome, Timestamp};
 use selvedge_identity::{
     Epoch, Interaction, Origin, Position, RequestIdentifier, ServerName, StackId,
 };
-
-/// Repeatable random numbers (SplitMix64).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    pub(crate) fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for at in (1..items.len()).rev() {
-            items.swap(at, self.below(at + 1));
-        }
-    }
-}
 
 /// How a service writes identifiers.
 #[derive(Clone, Copy, Debug)]
@@ -110,17 +84,17 @@ pub(crate) fn epoch(service: usize) -> Epoch {
 
 impl World {
     pub(crate) fn new(plan: Plan, seed: u64) -> Self {
-        let mut random = Random(seed);
+        let mut random = Rng::with_seed(seed);
         let origin = Origin::new(seed & 0xffff_ffff, [7; 10]);
         let mut calls: Vec<Call> = Vec::new();
         while calls.len() < plan.calls {
             // Some grow chains, some grow bushes.
             let parent = (!calls.is_empty()).then(|| {
                 let tail = calls.len().min(plan.fan_out);
-                if random.chance(60) {
-                    calls.len() - 1 - random.below(tail)
+                if random.usize(..100) < 60 {
+                    calls.len() - 1 - random.usize(..tail)
                 } else {
-                    random.below(calls.len())
+                    random.usize(..calls.len())
                 }
             });
             let depth = parent.map_or(0, |p| calls[p].depth + 1);
@@ -128,7 +102,7 @@ impl World {
                 continue;
             }
             let mut bytes = [0x55; 8];
-            let fresh = random.next().to_be_bytes();
+            let fresh = random.u64(..).to_be_bytes();
             bytes[..plan.id_bytes].copy_from_slice(&fresh[..plan.id_bytes]);
             let id = Interaction::from_random(bytes);
             let caller = parent.map_or(0, |p| calls[p].service);
@@ -146,7 +120,7 @@ impl World {
             calls.push(Call {
                 parent,
                 depth,
-                service: random.below(plan.services),
+                service: random.usize(..plan.services),
                 id,
                 identifier: identifier.expect("a stack of at most k"),
                 sent: 0,
@@ -167,13 +141,13 @@ impl World {
     }
 
     /// Gives every call its times: a call takes its own work and its children's, one by one.
-    fn time(&mut self, random: &mut Random) {
+    fn time(&mut self, random: &mut Rng) {
         let mut inner = vec![0i64; self.calls.len()];
         let mut paths = vec![(0i64, 0i64); self.calls.len()];
         for at in (0..self.calls.len()).rev() {
             let path = (
-                random.below(900_000) as i64 + 1000,
-                random.below(900_000) as i64 + 1000,
+                random.usize(..900_000) as i64 + 1000,
+                random.usize(..900_000) as i64 + 1000,
             );
             paths[at] = path;
             let whole = path.0 + path.1 + inner[at] + 50_000;
