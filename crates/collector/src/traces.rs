@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 
 use crate::listener::Answer;
-use crate::pipeline::{Collected, Pipeline, Taken};
-use crate::{Encoding, Fault, Form, Protocol, otlp, web};
+use crate::pipeline::Pipeline;
+use crate::{Fault, Form, Protocol, otlp, web};
 
 const PATH: &str = "/v1/traces";
 const PROTOBUF: &str = "application/x-protobuf";
@@ -32,7 +31,7 @@ pub(crate) async fn answer(
     let mut answer = if request.method() == Method::OPTIONS && request.uri().path() == PATH {
         web::preflight(request.headers())
     } else {
-        match export(&pipeline, request, form).await {
+        match web::post(&pipeline, PATH, request, form).await {
             Ok(taken) => {
                 let (spans, refused) = (taken.spans, &taken.refused);
                 pipeline.counts.taken(Protocol::OtlpHttp, spans, refused);
@@ -50,36 +49,6 @@ pub(crate) async fn answer(
     };
     web::allow_origin(&mut answer, origin);
     answer
-}
-
-async fn export(
-    pipeline: &Pipeline,
-    request: Request<Incoming>,
-    form: Result<Form, Fault>,
-) -> Result<Taken, Fault> {
-    let (head, mut body) = request.into_parts();
-    let collected = collect(pipeline, &head, form, &mut body).await;
-    let (collected, form, encoding) = match collected {
-        Ok(collected) => collected,
-        Err(fault) => return Err(web::drained(fault, &head.headers, &mut body).await),
-    };
-    let bytes = collected.bytes.clone();
-    pipeline.take(collected, bytes, encoding, form).await
-}
-
-async fn collect(
-    pipeline: &Pipeline,
-    head: &Parts,
-    form: Result<Form, Fault>,
-    body: &mut Incoming,
-) -> Result<(Collected, Form, Encoding), Fault> {
-    if head.uri.path() != PATH {
-        return Err(Fault::Path(head.uri.path().chars().take(128).collect()));
-    }
-    web::check_method(&head.method)?;
-    let form = form?;
-    let encoding = web::encoding(&head.headers)?;
-    Ok((pipeline.collect(body, 0).await?, form, encoding))
 }
 
 fn form(headers: &HeaderMap) -> Result<Form, Fault> {

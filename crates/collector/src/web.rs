@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 
 use crate::listener::Answer;
-use crate::{Encoding, Fault};
+use crate::pipeline::{Pipeline, Taken};
+use crate::{Encoding, Fault, Form};
 
 /// How long a browser may remember what it was allowed, in seconds.
 const CORS_MAX_AGE_S: &str = "600";
@@ -79,6 +80,33 @@ pub(crate) fn encoding(headers: &HeaderMap) -> Result<Encoding, Fault> {
     }
     let name = first.map(|name| name.to_str().unwrap_or("not text"));
     Encoding::of_name(name)
+}
+
+/// Takes the spans of a request for that path, whose headers say that form. The body is read to its
+/// end, or as far as [`drained`] goes, whatever the answer.
+pub(crate) async fn post(
+    pipeline: &Pipeline,
+    path: &str,
+    request: Request<Incoming>,
+    form: Result<Form, Fault>,
+) -> Result<Taken, Fault> {
+    let (head, mut body) = request.into_parts();
+    let collected = async {
+        if head.uri.path() != path {
+            return Err(Fault::Path(head.uri.path().chars().take(128).collect()));
+        }
+        check_method(&head.method)?;
+        let form = form?;
+        let encoding = encoding(&head.headers)?;
+        Ok((pipeline.collect(&mut body, 0).await?, form, encoding))
+    };
+    match collected.await {
+        Ok((collected, form, encoding)) => {
+            let bytes = collected.bytes.clone();
+            pipeline.take(collected, bytes, encoding, form).await
+        }
+        Err(fault) => Err(drained(fault, &head.headers, &mut body).await),
+    }
 }
 
 /// Reads on what is still on its way of a refused request, and throws it away: who is sent an

@@ -4,13 +4,12 @@
 
 use std::sync::Arc;
 
-use http::request::Parts;
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 
 use crate::listener::Answer;
-use crate::pipeline::{Collected, Pipeline, Taken};
-use crate::{Encoding, Fault, Form, Protocol, web};
+use crate::pipeline::Pipeline;
+use crate::{Fault, Form, Protocol, web};
 
 const PATH: &str = "/api/v2/spans";
 const HEALTH: &str = "/health";
@@ -21,6 +20,7 @@ pub(crate) async fn answer(
     cors_origins: Arc<[String]>,
     request: Request<Incoming>,
 ) -> Answer {
+    let form = form(request.headers());
     let origin = request.headers().get(header::ORIGIN).cloned();
     if let Err(fault) = web::check_origin(request.headers(), &cors_origins) {
         pipeline.counts.fault(Protocol::Zipkin, &fault);
@@ -32,7 +32,7 @@ pub(crate) async fn answer(
             let up = br#"{"status":"UP"}"#.to_vec();
             web::answer(StatusCode::OK, "application/json", up)
         }
-        _ => match export(&pipeline, request).await {
+        _ => match web::post(&pipeline, PATH, request, form).await {
             Ok(taken) => {
                 let (spans, refused) = (taken.spans, &taken.refused);
                 pipeline.counts.taken(Protocol::Zipkin, spans, refused);
@@ -48,39 +48,16 @@ pub(crate) async fn answer(
     answer
 }
 
-async fn export(pipeline: &Pipeline, request: Request<Incoming>) -> Result<Taken, Fault> {
-    let (head, mut body) = request.into_parts();
-    let collected = collect(pipeline, &head, &mut body).await;
-    let (collected, form, encoding) = match collected {
-        Ok(collected) => collected,
-        Err(fault) => return Err(web::drained(fault, &head.headers, &mut body).await),
-    };
-    let bytes = collected.bytes.clone();
-    pipeline.take(collected, bytes, encoding, form).await
-}
-
-async fn collect(
-    pipeline: &Pipeline,
-    head: &Parts,
-    body: &mut Incoming,
-) -> Result<(Collected, Form, Encoding), Fault> {
-    if head.uri.path() != PATH {
-        return Err(Fault::Path(head.uri.path().chars().take(128).collect()));
+fn form(headers: &HeaderMap) -> Result<Form, Fault> {
+    let kind = web::content_type(headers);
+    match kind.as_str() {
+        "application/json" => Ok(Form::ZipkinJson),
+        "application/x-protobuf" | "application/protobuf" => Ok(Form::ZipkinProtobuf),
+        _ => Err(Fault::ContentType {
+            given: kind,
+            known: "application/json or application/x-protobuf",
+        }),
     }
-    web::check_method(&head.method)?;
-    let kind = web::content_type(&head.headers);
-    let form = match kind.as_str() {
-        "application/json" => Form::ZipkinJson,
-        "application/x-protobuf" | "application/protobuf" => Form::ZipkinProtobuf,
-        _ => {
-            return Err(Fault::ContentType {
-                given: kind,
-                known: "application/json or application/x-protobuf",
-            });
-        }
-    };
-    let encoding = web::encoding(&head.headers)?;
-    Ok((pipeline.collect(body, 0).await?, form, encoding))
 }
 
 fn refused(fault: &Fault) -> Answer {

@@ -3,6 +3,7 @@
 
 pub(crate) mod keepers;
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use selvedge_journal::testing::Crash;
@@ -49,12 +50,25 @@ const ALL: [Fault; 13] = [
 
 /// Makes things go wrong until the visits are over; then waits until what it began has ended.
 pub(crate) async fn run(world: Arc<World>) {
-    let mut random = Random::new(world.seed, "faults");
-    let kinds: Vec<Fault> = ALL.into_iter().filter(|_| random.per_mille(350)).collect();
+    let random = Random::new(world.seed, "faults");
+    let strike = |kind, random: &mut Random| strike(world.clone(), kind, random.split());
+    at_a_pace(&world, random, "servers", &ALL, strike).await;
+}
+
+/// Some of the kinds, at the pace that chance gives them.
+async fn at_a_pace<Kind: Copy + Debug, Strike: Future<Output = ()> + Send + 'static>(
+    world: &World,
+    mut random: Random,
+    whose: &str,
+    all: &[Kind],
+    strike: impl Fn(Kind, &mut Random) -> Strike,
+) {
+    let kinds = all.iter().copied().filter(|_| random.per_mille(350));
+    let kinds: Vec<Kind> = kinds.collect();
     let pause_ms = random.between(100, 900);
     world.trace.event(
         "faults",
-        format_args!("{kinds:?}, about every {pause_ms} ms"),
+        format_args!("of {whose}: {kinds:?}, about every {pause_ms} ms"),
     );
     if kinds.is_empty() {
         return;
@@ -68,7 +82,7 @@ pub(crate) async fn run(world: Arc<World>) {
         }
         while under_way.try_join_next().is_some() {}
         let kind = kinds[random.index(kinds.len())];
-        under_way.spawn(strike(world.clone(), kind, random.split()));
+        under_way.spawn(strike(kind, &mut random));
     }
     while under_way.join_next().await.is_some() {}
 }

@@ -213,6 +213,35 @@ impl ClientLink<'_> {
         }
     }
 
+    /// The journal that joined on a channel.
+    fn source(&self, channel: u16) -> Option<Arc<dyn Source>> {
+        let state = self.client.state();
+        state.joins.get(&channel).map(|j| Arc::clone(&j.source))
+    }
+
+    /// Answers a question of the hub beside what else comes, once there is room for one more.
+    fn answer<Asked>(
+        &mut self,
+        channel: u16,
+        room: Arc<Semaphore>,
+        ask: impl FnOnce(Option<Arc<dyn Source>>) -> Asked + Send + 'static,
+    ) -> Result<(), FrameError>
+    where
+        Asked: Future<Output = Message> + Send,
+    {
+        if self.reads.len() >= READS_WAITING_MAX {
+            return Err(FrameError::Content("too many reads"));
+        }
+        let source = self.source(channel);
+        let outbox = Arc::clone(self.outbox);
+        self.reads.spawn(async move {
+            let _room = room.acquire_owned().await;
+            let answer = ask(source).await.frame(channel);
+            let _ = outbox.push_when_room(answer).await;
+        });
+        Ok(())
+    }
+
     fn message(&mut self, frame: &Frame) -> Result<(), FrameError> {
         let channel = frame.channel;
         match Message::parse(frame)? {
@@ -236,55 +265,32 @@ impl ClientLink<'_> {
                 from,
                 bytes_max,
             } => {
-                if self.reads.len() >= READS_WAITING_MAX {
-                    return Err(FrameError::Content("too many reads"));
-                }
-                let source = {
-                    let state = self.client.state();
-                    state.joins.get(&channel).map(|j| Arc::clone(&j.source))
-                };
-                let outbox = Arc::clone(self.outbox);
+                let bytes_max = (bytes_max as usize).min(BATCH_BYTES_MAX);
                 let room = Arc::clone(&self.room);
-                self.reads.spawn(async move {
-                    let _room = room.acquire_owned().await;
+                self.answer(channel, room, move |source| async move {
                     let result = match source {
                         Some(source) => {
-                            let bytes_max = (bytes_max as usize).min(BATCH_BYTES_MAX);
                             let read = source.read(epoch, from, bytes_max).await;
                             read.map(fitting).map_err(|error| error.0)
                         }
                         None => Err("the owner left".to_owned()),
                     };
-                    let answer = Message::ReadDone { id, result }.frame(channel);
-                    let _ = outbox.push_when_room(answer).await;
-                });
+                    Message::ReadDone { id, result }
+                })?;
             }
             Message::Find { id, question } => {
-                if self.reads.len() >= READS_WAITING_MAX {
-                    return Err(FrameError::Content("too many reads"));
-                }
-                let source = {
-                    let state = self.client.state();
-                    state.joins.get(&channel).map(|j| Arc::clone(&j.source))
-                };
-                let outbox = Arc::clone(self.outbox);
                 let room = Arc::clone(&self.finding);
-                self.reads.spawn(async move {
-                    let _room = room.acquire_owned().await;
+                self.answer(channel, room, move |source| async move {
                     let found = match source {
                         Some(source) => source.find(question).await,
                         None => Err(SourceError("the owner left".to_owned())),
                     };
                     let result = asking::fitting(found);
-                    let answer = Message::Answer { id, result }.frame(channel);
-                    let _ = outbox.push_when_room(answer).await;
-                });
+                    Message::Answer { id, result }
+                })?;
             }
             Message::ReportTaken { epoch, end } => {
-                let state = self.client.state();
-                let source = state.joins.get(&channel).map(|j| Arc::clone(&j.source));
-                drop(state);
-                if let Some(source) = source {
+                if let Some(source) = self.source(channel) {
                     source.taken(epoch, end);
                 }
             }

@@ -19,6 +19,9 @@ const READS_MAX: usize = 32;
 
 type Answer = Result<SourceRead, SourceError>;
 
+/// Who waits for which question's answer.
+type Waiting<T> = HashMap<u32, oneshot::Sender<Result<T, SourceError>>>;
+
 /// The questions on a link that are not yet answered.
 #[derive(Debug)]
 pub(crate) struct Reads {
@@ -29,8 +32,8 @@ pub(crate) struct Reads {
 #[derive(Debug, Default)]
 struct Open {
     next: u32,
-    waiting: HashMap<u32, oneshot::Sender<Answer>>,
-    finding: HashMap<u32, oneshot::Sender<Result<Found, SourceError>>>,
+    waiting: Waiting<SourceRead>,
+    finding: Waiting<Found>,
     ended: bool,
 }
 
@@ -106,6 +109,38 @@ impl RemoteSource {
     }
 }
 
+impl RemoteSource {
+    /// Asks the owner, once there is room for one more question, and waits among those for whom
+    /// `waiting` holds their answers.
+    async fn ask<T>(
+        &self,
+        waiting: impl FnOnce(&mut Open) -> &mut Waiting<T>,
+        question: impl FnOnce(u32) -> Message,
+    ) -> Result<T, SourceError> {
+        let _room = self.reads.room.acquire().await.map_err(|_| ended())?;
+        let (sender, answer) = oneshot::channel();
+        let id = {
+            let mut open = self.reads.open();
+            if open.ended {
+                return Err(ended());
+            }
+            open.next = open.next.wrapping_add(1);
+            let id = open.next;
+            waiting(&mut open).insert(id, sender);
+            id
+        };
+        let _asked = Asked(&self.reads, id);
+        self.outbox
+            .push(question(id).frame(self.channel))
+            .map_err(|_| ended())?;
+        match tokio::time::timeout(self.read_max, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(ended()),
+            Err(_) => Err(SourceError("the owner did not answer in time".to_owned())),
+        }
+    }
+}
+
 /// Takes a question back when it is no longer waited for.
 struct Asked<'a>(&'a Reads, u32);
 
@@ -133,33 +168,14 @@ impl Source for RemoteSource {
     }
 
     async fn read(&self, epoch: Epoch, from: u64, bytes_max: usize) -> Answer {
-        let _room = self.reads.room.acquire().await.map_err(|_| ended())?;
-        let (sender, answer) = oneshot::channel();
-        let id = {
-            let mut open = self.reads.open();
-            if open.ended {
-                return Err(ended());
-            }
-            open.next = open.next.wrapping_add(1);
-            let id = open.next;
-            open.waiting.insert(id, sender);
-            id
-        };
-        let _asked = Asked(&self.reads, id);
-        let question = Message::Read {
+        let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX);
+        let question = |id| Message::Read {
             id,
             epoch,
             from,
-            bytes_max: u32::try_from(bytes_max).unwrap_or(u32::MAX),
+            bytes_max,
         };
-        self.outbox
-            .push(question.frame(self.channel))
-            .map_err(|_| ended())?;
-        match tokio::time::timeout(self.read_max, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(ended()),
-            Err(_) => Err(SourceError("the owner did not answer in time".to_owned())),
-        }
+        self.ask(|open| &mut open.waiting, question).await
     }
 
     fn terms(&self) -> Terms {
@@ -184,27 +200,7 @@ impl Source for RemoteSource {
     }
 
     async fn find(&self, question: Bytes) -> Result<Found, SourceError> {
-        let _room = self.reads.room.acquire().await.map_err(|_| ended())?;
-        let (sender, answer) = oneshot::channel();
-        let id = {
-            let mut open = self.reads.open();
-            if open.ended {
-                return Err(ended());
-            }
-            open.next = open.next.wrapping_add(1);
-            let id = open.next;
-            open.finding.insert(id, sender);
-            id
-        };
-        let _asked = Asked(&self.reads, id);
-        let question = Message::Find { id, question };
-        self.outbox
-            .push(question.frame(self.channel))
-            .map_err(|_| ended())?;
-        match tokio::time::timeout(self.read_max, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(ended()),
-            Err(_) => Err(SourceError("the owner did not answer in time".to_owned())),
-        }
+        let question = |id| Message::Find { id, question };
+        self.ask(|open| &mut open.finding, question).await
     }
 }

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use selvedge_journal::testing::Crash;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::keepers::Keeper;
 use crate::random::Random;
@@ -34,29 +33,12 @@ const ALL: [Fault; 7] = [
 
 /// Makes things go wrong until the visits are over; then waits until what it began has ended.
 pub(crate) async fn run(world: Arc<World>) {
-    let mut random = Random::new(world.seed, "faults of keepers");
-    let kinds: Vec<Fault> = ALL.into_iter().filter(|_| random.per_mille(350)).collect();
-    let pause_ms = random.between(100, 900);
-    world.trace.event(
-        "faults",
-        format_args!("of keepers: {kinds:?}, about every {pause_ms} ms"),
-    );
-    if kinds.is_empty() {
-        return;
-    }
-    let mut over = world.visits_over.subscribe();
-    let mut under_way = JoinSet::new();
-    loop {
-        let pause = random.ms(pause_ms / 2, pause_ms * 3 / 2);
-        if timeout(pause, over.wait_for(|over| *over)).await.is_ok() {
-            break;
-        }
-        while under_way.try_join_next().is_some() {}
-        let kind = kinds[random.index(kinds.len())];
+    let random = Random::new(world.seed, "faults of keepers");
+    let strike = |kind, random: &mut Random| {
         let keeper = Keeper::ALL[random.index(Keeper::ALL.len())];
-        under_way.spawn(strike(world.clone(), keeper, kind, random.split()));
-    }
-    while under_way.join_next().await.is_some() {}
+        strike(world.clone(), keeper, kind, random.split())
+    };
+    super::at_a_pace(&world, random, "keepers", &ALL, strike).await;
 }
 
 async fn strike(world: Arc<World>, keeper: Keeper, kind: Fault, mut random: Random) {
