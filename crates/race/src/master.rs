@@ -3,10 +3,12 @@
 
 mod asks;
 mod options;
+mod receive;
 mod record;
 mod roster;
 mod shell;
 mod show;
+mod state;
 mod status;
 
 pub use options::{Event, MasterOptions, ReplicaAddress};

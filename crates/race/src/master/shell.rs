@@ -1,5 +1,5 @@
-//! A master's threads: one receives, one hands out races and keeps time, one answers when all
-//! replicas are silent.
+//! A master's threads: one receives ([`super::receive`]), one hands out races and keeps time, one
+//! answers when all replicas are silent.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -15,18 +15,16 @@ use super::asks::Asks;
 use super::options::{Event, MasterOptions};
 use super::record::{Record, Records, Stage};
 use super::roster::{EXCHANGES_SETTLED, Entry};
+use super::state::State;
 use super::status::{Counts, Status};
-use crate::contest::{Answers, Asked, Call, Evidence, Kind, REQUEST_MAX, RaceId, Races, Refused};
+use crate::contest::{Answers, Asked, Call, Evidence, REQUEST_MAX, RaceId, Races, Refused};
 use crate::error::{RaceError, random};
 use crate::external::Disciplined;
 use crate::host::HostClock;
 use crate::identifier::TransmitIdentifier;
 use crate::net::{self, Outlets, is_client};
 use crate::replica::HANDICAP_MAX;
-use crate::wire::client::{cookie, proves};
-use crate::wire::{
-    Ask, ClientFrame, FRAME_MAX, Forward, Frame, Header, Outcome, Probe, Report, Side,
-};
+use crate::wire::{Forward, Frame, Header, Probe};
 
 /// How often threads look whether they shall end, and whether a probe is due.
 const LOOK: Duration = Duration::from_millis(20);
@@ -36,9 +34,6 @@ const GRACE: Nanos = 50_000_000;
 
 /// Between the first probes to a replica.
 const PROBE_FAST: Nanos = 50_000_000;
-
-/// How long a cookie is made for: a minute; it holds one more.
-const COOKIE_PERIOD: Nanos = 60_000_000_000;
 
 /// What a master needs from others.
 #[derive(Clone)]
@@ -63,36 +58,25 @@ struct Threads {
     handles: Vec<JoinHandle<()>>,
 }
 
-struct Shared {
+/// What the threads share.
+pub(super) struct Shared {
     pub(super) options: MasterOptions,
-    with: Master,
-    socket: Arc<UdpSocket>,
-    address: SocketAddr,
-    epoch: u64,
+    pub(super) with: Master,
+    pub(super) socket: Arc<UdpSocket>,
+    pub(super) address: SocketAddr,
+    pub(super) epoch: u64,
     /// Common minus local. It changes only as an external clock is followed.
     offset: AtomicI64,
-    disciplined: Disciplined,
+    pub(super) disciplined: Disciplined,
     queue: SyncSender<Queued>,
     state: Mutex<State>,
-    stopped: AtomicBool,
+    pub(super) stopped: AtomicBool,
 }
 
 struct Queued {
     race: RaceId,
     call: Call,
     received: Local,
-}
-
-pub(super) struct State {
-    frames: u64,
-    races: u64,
-    pub(super) roster: Vec<Entry>,
-    pub(super) records: Records,
-    asks: Asks,
-    pub(super) counts: Counts,
-    signals: Vec<(Common, u64)>,
-    /// Whether the last delay was too short: said once.
-    short: bool,
 }
 
 impl Master {
@@ -224,19 +208,19 @@ impl Races for RunningMaster {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn common(&self, local: Local) -> Common {
+    pub(super) fn common(&self, local: Local) -> Common {
         Common(local.0) + self.offset.load(Ordering::Relaxed)
     }
 
-    fn clock(&self) -> HostClock {
+    pub(super) fn clock(&self) -> HostClock {
         self.options.clock
     }
 
-    fn start(&self, call: Call) -> Result<RaceId, Refused> {
+    pub(super) fn start(&self, call: Call) -> Result<RaceId, Refused> {
         let now = self.clock().now();
         let mut state = self.state();
         let racing = state.racing(now, self.options.noise_max).len();
@@ -499,213 +483,5 @@ impl Shared {
             }
             self.disciplined.ask();
         }
-    }
-
-    fn receive(&self) {
-        let mut buffer = [0; FRAME_MAX + 1];
-        while !self.stopped.load(Ordering::Relaxed) {
-            let Ok(received) = net::receive(&self.socket, &self.clock(), &mut buffer) else {
-                continue;
-            };
-            let bytes = &buffer[..received.length];
-            match ClientFrame::decode(bytes) {
-                Some(ClientFrame::Ask(ask)) => self.ask(&ask, bytes, received.from, received.at),
-                Some(ClientFrame::Outcome(outcome)) => self.outcome(&outcome, received.from),
-                Some(_) => self.state().counts.foreign += 1,
-                None => self.replica(bytes, received.from, received.at),
-            }
-        }
-    }
-
-    /// A replica's frame.
-    fn replica(&self, bytes: &[u8], from: SocketAddr, at: Local) {
-        let mut state = self.state();
-        let state = &mut *state;
-        let Some(place) = state.roster.iter().position(|entry| entry.address == from) else {
-            state.counts.foreign += 1;
-            return;
-        };
-        let entry = &mut state.roster[place];
-        let Ok((header, frame)) = Frame::open(bytes, Side::Replica, &entry.site, &self.with.keys)
-        else {
-            state.counts.forged += 1;
-            entry.counts.forged += 1;
-            if entry.counts.forged.is_power_of_two() {
-                tracing::warn!(
-                    site = entry.site,
-                    times = entry.counts.forged,
-                    "frames from a replica's address that the fleet's keys do not prove"
-                );
-            }
-            return;
-        };
-        let asked = header.epoch == self.epoch
-            && match frame {
-                Frame::Echo(echo) => {
-                    let returned = self.common(at);
-                    let master = self.disciplined.now().map(|external| external.bound);
-                    entry.echoed(header.sequence, &echo, returned, at, master)
-                }
-                Frame::Report(report) => state.reported(place, &report),
-                _ => false,
-            };
-        if !asked {
-            state.counts.unasked += 1;
-        }
-    }
-
-    fn ask(&self, ask: &Ask, bytes: &[u8], from: SocketAddr, at: Local) {
-        let period = self.period();
-        if !proves(&self.with.keys, from, &ask.cookie, period) {
-            self.state().counts.challenged += 1;
-            let cookie = cookie(&self.with.keys, from, period);
-            self.reply(
-                from,
-                &ClientFrame::Challenge {
-                    nonce: ask.nonce,
-                    cookie,
-                },
-            );
-            return;
-        }
-        let allowed = self.state().asks.allow(from.ip(), at);
-        let started = if allowed {
-            self.start(Call {
-                kind: Kind::Client,
-                client: from,
-                service: self.address,
-                request: bytes.to_vec(),
-                received: Some(at),
-                incumbent: None,
-            })
-            .map_err(|refused| refused.to_string())
-        } else {
-            self.state().counts.refused_often += 1;
-            Err("this address asks too often".to_owned())
-        };
-        if let Err(reason) = started {
-            self.reply(
-                from,
-                &ClientFrame::Refused {
-                    nonce: ask.nonce,
-                    reason,
-                },
-            );
-        }
-    }
-
-    fn period(&self) -> u64 {
-        u64::try_from(self.common(self.clock().now()).0 / COOKIE_PERIOD).unwrap_or(0)
-    }
-
-    fn reply(&self, to: SocketAddr, frame: &ClientFrame) {
-        if let Err(error) = self.socket.send_to(&frame.encode(), to) {
-            tracing::debug!(%error, %to, "a client was not told");
-        }
-    }
-
-    fn outcome(&self, outcome: &Outcome, from: SocketAddr) {
-        let proven = proves(&self.with.keys, from, &outcome.cookie, self.period());
-        let mut state = self.state();
-        if !proven || outcome.race.epoch != self.epoch || !state.outcome(outcome, from) {
-            state.counts.unasked += 1;
-        }
-    }
-}
-
-impl State {
-    /// The places of those who race now.
-    pub(super) fn racing(&self, now: Local, noise_max: Nanos) -> Vec<usize> {
-        let racing = |at: &usize| self.roster[*at].left_out(now, noise_max).is_none();
-        (0..self.roster.len()).filter(racing).collect()
-    }
-
-    pub(super) fn noise(&self, site: &str) -> Nanos {
-        let known = |entry: &Entry| entry.estimate().map(|estimate| estimate.noise);
-        let one = self
-            .roster
-            .iter()
-            .find(|entry| entry.site == site)
-            .and_then(known);
-        let any = || self.roster.iter().filter_map(known).max();
-        one.or_else(any).unwrap_or(HANDICAP_MAX)
-    }
-
-    fn short(&mut self, warning: Option<crate::identifier::Short>) {
-        if let Some(short) = warning {
-            self.counts.short_delays += 1;
-            if !self.short {
-                tracing::warn!("{short}");
-            }
-        }
-        self.short = warning.is_some();
-    }
-
-    fn won(&mut self, sequence: u64, site: &str, evidence: Evidence) {
-        let Some(record) = self.records.get_mut(sequence) else {
-            return;
-        };
-        if record.winner.is_some() {
-            return;
-        }
-        let entered = record
-            .entered
-            .iter()
-            .map(|(at, _)| *at)
-            .find(|at| self.roster[*at].site == site);
-        if let Some(at) = entered {
-            record.winner = Some((site.to_owned(), evidence));
-            self.roster[at].counts.wins += 1;
-        }
-    }
-
-    /// Whether the report is of a race that this replica is in, and its first.
-    fn reported(&mut self, place: usize, report: &Report) -> bool {
-        let Some(record) = self.records.get_mut(report.race) else {
-            return false;
-        };
-        let Some((_, held)) = record.entered.iter_mut().find(|(at, _)| *at == place) else {
-            return false;
-        };
-        if held.is_some() {
-            return false;
-        }
-        *held = Some(report.outcome);
-        self.roster[place].reported(report.outcome.is_ok());
-        true
-    }
-
-    /// Whether the outcome is of a race of this client's, and its first.
-    fn outcome(&mut self, outcome: &Outcome, from: SocketAddr) -> bool {
-        let Some(record) = self.records.get_mut(outcome.race.sequence) else {
-            return false;
-        };
-        let first = record.measured.is_empty();
-        if !first || record.call.kind != Kind::Client || record.call.client != from {
-            return false;
-        }
-        let Some(winner) = outcome.measured.first().map(|first| first.site.clone()) else {
-            return false;
-        };
-        record.measured.clone_from(&outcome.measured);
-        record.dns.clone_from(&outcome.dns);
-        self.counts.outcomes += 1;
-        if let Some(dns) = &outcome.dns {
-            self.counts.dns_compared += 1;
-            self.counts.dns_right += u64::from(*dns == winner);
-        }
-        self.won(outcome.race.sequence, &winner, Evidence::Client);
-        true
-    }
-}
-
-impl Counts {
-    fn refused(&mut self, refused: Refused) {
-        *match refused {
-            Refused::TooFew => &mut self.refused_too_few,
-            Refused::Busy => &mut self.refused_busy,
-            Refused::Client => &mut self.refused_client,
-            Refused::TooLong | Refused::Family => &mut self.refused_request,
-        } += 1;
     }
 }

@@ -5,7 +5,7 @@ use selvedge_clock::{Local, Nanos};
 use super::options::MasterOptions;
 use super::record::Record;
 use super::roster::{Entry, LeftOut};
-use super::shell::State;
+use super::state::State;
 use super::status::{RaceStatus, ReplicaStatus, SentStatus, Status};
 use crate::contest::{Evidence, Kind};
 use crate::identifier::TransmitIdentifier;
