@@ -7,12 +7,14 @@
 mod program;
 mod python;
 mod query;
+mod races;
 mod resolver;
 mod server;
 
 pub use program::{binary, example, run, selvedge};
 pub use python::{python, root};
 pub use query::Query;
+pub use races::{dns_counter, until_sites_race};
 pub use resolver::{Resolver, ResolverKind, Upstream};
 pub use server::{Server, Up};
 

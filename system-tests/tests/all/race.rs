@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use selvedge_lab::{Lab, Plan, possible};
-use selvedge_system_tests::{Server, Up, run, selvedge};
+use selvedge_system_tests::{Server, Up, run, selvedge, until_sites_race};
 use serde_json::Value;
 
 fn json(text: &str) -> Value {
@@ -178,14 +178,7 @@ impl Wide {
             }
             running.push(start(name, &replica));
         }
-        let racing = |replica: &&Value| replica["racing"] == true;
-        loop {
-            let told = json(&self.admin("/api/v1/races"));
-            let replicas = told["replicas"].as_array().expect("replicas");
-            if replicas.iter().filter(racing).count() == SITES.len() {
-                break;
-            }
-        }
+        until_sites_race(SITES.len(), |path| self.admin(path));
         running
     }
 

@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
-use selvedge_system_tests::{Resolver, ResolverKind, Server, Upstream, binary, run};
+use selvedge_system_tests::{
+    Resolver, ResolverKind, Server, Upstream, binary, dns_counter, run, until_sites_race,
+};
 
 use crate::network::{Hosts, ip};
 
@@ -135,27 +137,14 @@ impl Host {
         (status.to_owned(), lines.map(last).collect())
     }
 
-    /// A counter of the name server.
-    /// Waits until the clocks of all sites are known: before that they do not race.
-    fn until_all_race(&self) {
-        loop {
-            let mut curl = self.hosts.on(0, "curl");
-            let told = run(curl.args(["-s", "http://127.0.0.1:8090/api/v1/races"]));
-            let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
-            let replicas = told["replicas"].as_array().expect("replicas");
-            if replicas.len() == 3 && replicas.iter().all(|replica| replica["racing"] == true) {
-                return;
-            }
-        }
+    /// What the admin port of the first host answers.
+    fn admin(&self, path: &str) -> String {
+        let mut curl = self.hosts.on(0, "curl");
+        run(curl.args(["-s", &format!("http://127.0.0.1:8090{path}")]))
     }
 
     fn count(&self, name: &str) -> u64 {
-        let mut curl = self.hosts.on(0, "curl");
-        let metrics = run(curl.args(["-s", "http://127.0.0.1:8090/metrics"]));
-        let name = format!("selvedge_dns_{name}_total ");
-        let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
-        line.and_then(|value| value.parse().ok())
-            .expect("a counter")
+        dns_counter(name, |path| self.admin(path))
     }
 }
 
@@ -200,7 +189,7 @@ fn unmodified_resolvers_race_and_name_the_winner() {
         return;
     }
     let host = Host::start();
-    host.until_all_race();
+    until_sites_race(3, |path| host.admin(path));
     for kind in ResolverKind::ALL {
         let resolver = host.resolver(kind);
         let (raced, tcp) = (host.count("raced"), host.count("messages_tcp"));

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use selvedge_dns::build::{Decoded, QueryBuilder};
 use selvedge_dns::kind;
 use selvedge_lab::{Lab, Plan, Pulse};
-use selvedge_system_tests::{Resolver, ResolverKind, Server, Upstream, run, selvedge};
+use selvedge_system_tests::{
+    Resolver, ResolverKind, Server, Upstream, dns_counter, run, selvedge, until_sites_race,
+};
 
 pub(super) const SITES: usize = 5;
 pub(super) const CLIENTS: usize = 4;
@@ -239,15 +241,7 @@ impl Wan {
 
     /// Until all clocks are known well enough to race; the master says so.
     pub(super) fn wait_for_sites(&self) {
-        loop {
-            let races: serde_json::Value =
-                serde_json::from_str(&admin(&self.lab, "/api/v1/races")).expect("JSON");
-            let replicas = races["replicas"].as_array().expect("replicas");
-            let ready = replicas.iter().filter(|replica| replica["racing"] == true);
-            if ready.count() == SITES {
-                return;
-            }
-        }
+        until_sites_race(SITES, |path| admin(&self.lab, path));
     }
 
     /// How late the sites' answers left in the newest races, in microseconds: half at most, 99 of
@@ -267,11 +261,7 @@ impl Wan {
     }
 
     pub(super) fn count(&self, name: &str) -> u64 {
-        let metrics = admin(&self.lab, "/metrics");
-        let name = format!("selvedge_dns_{name}_total ");
-        let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
-        line.and_then(|value| value.parse().ok())
-            .expect("a counter")
+        dns_counter(name, |path| admin(&self.lab, path))
     }
 
     /// Answers that a resolver did not want, as far as resolvers count them, by client.
