@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -89,12 +89,17 @@ fn ask(resolver: SocketAddr, name: &str, kind: u16, longest: Duration) -> io::Re
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
+            return Err(ErrorKind::TimedOut.into());
         }
         socket.set_read_timeout(Some(left))?;
         let length = match socket.recv(&mut room) {
             Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            // The end of a child of this process's interrupts, too.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                continue;
+            }
             Err(error) => return Err(error),
         };
         // What is not an answer to this question is not ours.

@@ -5,7 +5,7 @@
 //! nothing about who raced. So each processor gets a thread that wakes four times a millisecond,
 //! before all else that runs there: when it wakes late, nothing could have run.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +33,7 @@ pub struct Pause {
     pub processor: usize,
     /// When a thread should have woken.
     pub from: Instant,
-    /// When it did.
+    /// When it did, or when it was asked for, if it still had not.
     pub until: Instant,
 }
 
@@ -54,8 +54,15 @@ pub struct Pulse {
 struct Shared {
     /// Shorter ones are not kept.
     least: Duration,
-    pauses: Mutex<VecDeque<Pause>>,
+    state: Mutex<State>,
     stopped: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    pauses: VecDeque<Pause>,
+    /// When each processor's thread woke last.
+    beats: BTreeMap<usize, Instant>,
 }
 
 impl Pulse {
@@ -68,7 +75,7 @@ impl Pulse {
             .map_err(|error| system("the processors")(&error))?;
         let shared = Arc::new(Shared {
             least,
-            pauses: Mutex::default(),
+            state: Mutex::default(),
             stopped: AtomicBool::new(false),
         });
         let mut pulse = Self {
@@ -107,12 +114,17 @@ impl Pulse {
             .map_err(|why| system(what)(&why))
     }
 
-    /// The pauses that overlap a time.
+    /// The pauses that overlap a time, with those that still go on.
     #[must_use]
     pub fn between(&self, from: Instant, until: Instant) -> Vec<Pause> {
-        let pauses = self.shared.pauses();
-        let overlap = |pause: &&Pause| pause.from <= until && pause.until >= from;
-        pauses.iter().filter(overlap).copied().collect()
+        let state = self.shared.state();
+        let now = Instant::now();
+        let goes_on =
+            |(&processor, &last): (&usize, &Instant)| self.shared.pause(processor, last, now);
+        let pauses = state.pauses.iter().copied();
+        let pauses = pauses.chain(state.beats.iter().filter_map(goes_on));
+        let overlap = |pause: &Pause| pause.from <= until && pause.until >= from;
+        pauses.filter(overlap).collect()
     }
 }
 
@@ -140,27 +152,35 @@ fn ahead_on(processor: usize) -> Result<(), String> {
 }
 
 impl Shared {
-    fn pauses(&self) -> MutexGuard<'_, VecDeque<Pause>> {
-        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn beat(&self, processor: usize) {
         let mut last = Instant::now();
         while !self.stopped.load(Ordering::Relaxed) {
             std::thread::sleep(BEAT);
-            let (from, until) = (last + BEAT, Instant::now());
-            last = until;
-            if until - from >= self.least {
-                let mut pauses = self.pauses();
-                if pauses.len() == KEPT {
-                    pauses.pop_front();
+            let now = Instant::now();
+            let mut state = self.state();
+            if let Some(pause) = self.pause(processor, last, now) {
+                if state.pauses.len() == KEPT {
+                    state.pauses.pop_front();
                 }
-                pauses.push_back(Pause {
-                    processor,
-                    from,
-                    until,
-                });
+                state.pauses.push_back(pause);
             }
+            state.beats.insert(processor, now);
+            last = now;
         }
+    }
+
+    /// What it was between two beats, if it was long enough.
+    fn pause(&self, processor: usize, last: Instant, now: Instant) -> Option<Pause> {
+        let from = last + BEAT;
+        let pause = Pause {
+            processor,
+            from,
+            until: now.max(from),
+        };
+        (pause.length() >= self.least).then_some(pause)
     }
 }

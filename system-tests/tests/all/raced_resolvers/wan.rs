@@ -2,7 +2,7 @@
 //! all resolvers.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
@@ -447,7 +447,11 @@ pub(super) fn ask_with_ttl(
     let mut room = [0; 2048];
     // A port that was used a moment ago may get what was meant for its user.
     let mut answer = loop {
-        let length = socket.recv(&mut room).ok()?;
+        let length = match socket.recv(&mut room) {
+            // The end of a child of this process's interrupts.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            received => received.ok()?,
+        };
         let answer = Decoded::read(&room[..length])?;
         if answer.id == id {
             break answer;
