@@ -107,9 +107,7 @@ impl RemoteSource {
             reported,
         }
     }
-}
 
-impl RemoteSource {
     /// Asks the owner, once there is room for one more question, and waits among those for whom
     /// `waiting` holds their answers.
     async fn ask<T>(

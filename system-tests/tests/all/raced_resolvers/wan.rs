@@ -293,6 +293,7 @@ impl Wan {
                     all.races += one.races;
                     all.right += one.right;
                     all.disturbed += one.disturbed;
+                    all.disturbed_right += one.disturbed_right;
                 }
             }
         });
@@ -333,6 +334,7 @@ fn race_of(
             let disturbed = !pulse.between(since, Instant::now()).is_empty();
             if disturbed {
                 led.disturbed += 1;
+                led.disturbed_right += usize::from(right);
                 assert!(
                     led.disturbed <= races * DISTURBED_MAX,
                     "this machine stood still in {} of {} races",
@@ -400,6 +402,8 @@ pub(super) struct Led {
     pub(super) right: usize,
     /// Races beside those, whichever way they went.
     pub(super) disturbed: usize,
+    /// Of these, to the nearest site.
+    pub(super) disturbed_right: usize,
 }
 
 /// Runs the program on a host, with the network's configuration and keys, before all that runs on
