@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -68,6 +68,8 @@ pub struct Passage {
     pub late: Duration,
     /// Its bytes, from the IP header on.
     pub length: usize,
+    /// Its source and destination, if it is a whole UDP datagram.
+    pub ends: Option<(SocketAddrV4, SocketAddrV4)>,
 }
 
 struct Path {
@@ -103,7 +105,7 @@ struct State {
 const LATE_KEPT: usize = 100_000;
 
 /// How many deliveries.
-const DELIVERED_KEPT: usize = 10_000;
+const DELIVERED_KEPT: usize = 100_000;
 
 pub(crate) struct Star {
     devices: Vec<SyncDevice>,
@@ -308,6 +310,7 @@ impl State {
             came,
             late,
             length: packet.bytes.len(),
+            ends: ends(&packet.bytes),
         };
         self.delivered.push_back((packet.to, passage));
     }
@@ -339,4 +342,21 @@ fn fresh(seed: u64, from: usize, to: usize) -> Path {
 fn destination(packet: &[u8]) -> Option<Ipv4Addr> {
     let head = packet.get(..20)?;
     (head[0] >> 4 == 4).then(|| Ipv4Addr::new(head[16], head[17], head[18], head[19]))
+}
+
+/// Where a UDP datagram comes from and goes; a fragment does not say.
+fn ends(packet: &[u8]) -> Option<(SocketAddrV4, SocketAddrV4)> {
+    const UDP: u8 = 17;
+    let to = destination(packet)?;
+    let fragment = u16::from_be_bytes([packet[6], packet[7]]) & 0x3fff != 0;
+    if fragment || packet[9] != UDP {
+        return None;
+    }
+    let from = Ipv4Addr::new(packet[12], packet[13], packet[14], packet[15]);
+    let ports = packet.get(usize::from(packet[0] & 0xf) * 4..)?.get(..4)?;
+    let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
+    Some((
+        SocketAddrV4::new(from, port(0)),
+        SocketAddrV4::new(to, port(2)),
+    ))
 }

@@ -88,6 +88,8 @@ fn a_packet_is_due_by_when_it_left() {
         let passages = lab.delivered_since("b", before);
         let passage = passages.first().expect("it was delivered");
         assert_eq!(&*passage.from, "a");
+        let ends = passage.ends.map(|(from, to)| (from.into(), to.into()));
+        assert_eq!(ends, Some((address(&a), address(&b))));
         during += usize::from(passage.left + apart >= before && passage.left <= after + apart);
         let due = passage.left + Duration::from_millis(2);
         assert_eq!(passage.came, due + passage.late);

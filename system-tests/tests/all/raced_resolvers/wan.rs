@@ -273,6 +273,52 @@ impl Wan {
         unwanted
     }
 
+    /// The answers that lost come to a port that nobody listens at any more, unless the resolver has
+    /// drawn the same port, of some 60,000, for its next question.
+    pub(super) fn assert_none_unwanted(&self, since: Instant) {
+        let unwanted = self.unwanted_replies();
+        let drawn_again = self.replies_to_ports_drawn_again(since);
+        assert!(
+            (0..CLIENTS).all(|client| unwanted[client] <= drawn_again[client]),
+            "{unwanted:?} unwanted, {drawn_again:?} to ports drawn again"
+        );
+    }
+
+    /// Answers that came, within a second, to a port at which a client's unbound already waited for
+    /// another one.
+    fn replies_to_ports_drawn_again(&self, since: Instant) -> [u64; CLIENTS] {
+        let mut drawn_again = [0; CLIENTS];
+        let questions = self.lab.delivered_since("master", since);
+        for (client, resolver) in &self.resolvers {
+            if resolver.kind != ResolverKind::Unbound {
+                continue;
+            }
+            let mut asked: BTreeMap<u16, Vec<Instant>> = BTreeMap::new();
+            for question in &questions {
+                let Some((from, to)) = question.ends else {
+                    continue;
+                };
+                if *from.ip() == resolver.address && *to.ip() == SERVICE {
+                    asked.entry(from.port()).or_default().push(question.left);
+                }
+            }
+            for reply in self.lab.delivered_since(&format!("client-{client}"), since) {
+                let Some((from, to)) = reply.ends else {
+                    continue;
+                };
+                if *from.ip() != SERVICE || *to.ip() != resolver.address {
+                    continue;
+                }
+                let asked = asked.get(&to.port()).map_or(&[][..], |asked| asked);
+                let again = asked.windows(2).any(|pair| {
+                    pair[1] < reply.came && reply.came < pair[0] + Duration::from_secs(1)
+                });
+                drawn_again[*client] += u64::from(again);
+            }
+        }
+        drawn_again
+    }
+
     /// Asks every resolver for names until `races` of its races met no pause of this machine, all
     /// clients at once; how often each resolver led to the nearest site. Of those that were led
     /// elsewhere, what the network saw is printed.
