@@ -86,7 +86,7 @@ pub struct Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Refused {
     /// Fewer than two replicas are up with their clocks known.
-    #[error("fewer than two replicas can race")]
+    #[error("fewer than two replicas can race; /api/v1/races says of each why it cannot")]
     TooFew,
     /// The queue of requests is full.
     #[error("the queue of requests is full")]
