@@ -90,7 +90,6 @@ struct Packet {
     bytes: Vec<u8>,
 }
 
-#[derive(Default)]
 struct State {
     heap: BinaryHeap<Reverse<Packet>>,
     paths: HashMap<(usize, usize), Path>,
@@ -142,7 +141,7 @@ impl Star {
             names,
             routes,
             seed: plan.seed,
-            state: Mutex::default(),
+            state: Mutex::new(State::new()),
             changed: Condvar::new(),
             stopped: AtomicBool::new(false),
         });
@@ -199,8 +198,9 @@ impl Star {
 
     pub(crate) fn delivered_since(&self, host: &str, since: Instant) -> Vec<Passage> {
         let state = self.lock();
-        let kept = state.delivered.iter();
-        kept.filter(|(to, passage)| *self.hosts[*to] == *host && passage.came >= since)
+        let before = state.delivered.partition_point(|(_, p)| p.came < since);
+        let kept = state.delivered.range(before..);
+        kept.filter(|(to, _)| *self.hosts[*to] == *host)
             .map(|(_, passage)| passage.clone())
             .collect()
     }
@@ -294,6 +294,17 @@ impl Star {
 }
 
 impl State {
+    /// With room for all that is kept: a list that grows holds packets up for as long as it is copied.
+    fn new() -> Self {
+        Self {
+            heap: BinaryHeap::new(),
+            paths: HashMap::new(),
+            number: 0,
+            late: Vec::with_capacity(LATE_KEPT),
+            delivered: VecDeque::with_capacity(DELIVERED_KEPT),
+        }
+    }
+
     fn delivered(&mut self, packet: &Packet, came: Instant, from: &Arc<str>) {
         let late = came - packet.due;
         if self.late.len() == LATE_KEPT {

@@ -288,32 +288,26 @@ impl Wan {
     /// another one.
     fn replies_to_ports_drawn_again(&self, since: Instant) -> [u64; CLIENTS] {
         let mut drawn_again = [0; CLIENTS];
-        let questions = self.lab.delivered_since("master", since);
-        for (client, resolver) in &self.resolvers {
-            if resolver.kind != ResolverKind::Unbound {
-                continue;
-            }
+        let unbounds = self.resolvers.iter();
+        for (client, unbound) in unbounds.filter(|(_, one)| one.kind == ResolverKind::Unbound) {
             let mut asked: BTreeMap<u16, Vec<Instant>> = BTreeMap::new();
-            for question in &questions {
-                let Some((from, to)) = question.ends else {
-                    continue;
-                };
-                if *from.ip() == resolver.address && *to.ip() == SERVICE {
+            for question in self.lab.delivered_since("master", since) {
+                if let Some((from, to)) = question.ends
+                    && (*from.ip(), *to.ip()) == (unbound.address, SERVICE)
+                {
                     asked.entry(from.port()).or_default().push(question.left);
                 }
             }
             for reply in self.lab.delivered_since(&format!("client-{client}"), since) {
-                let Some((from, to)) = reply.ends else {
-                    continue;
-                };
-                if *from.ip() != SERVICE || *to.ip() != resolver.address {
-                    continue;
+                if let Some((from, to)) = reply.ends
+                    && (*from.ip(), *to.ip()) == (SERVICE, unbound.address)
+                {
+                    let asked = asked.get(&to.port()).map_or(&[][..], |asked| asked);
+                    let again = asked.windows(2).any(|pair| {
+                        pair[1] < reply.came && reply.came < pair[0] + Duration::from_secs(1)
+                    });
+                    drawn_again[*client] += u64::from(again);
                 }
-                let asked = asked.get(&to.port()).map_or(&[][..], |asked| asked);
-                let again = asked.windows(2).any(|pair| {
-                    pair[1] < reply.came && reply.came < pair[0] + Duration::from_secs(1)
-                });
-                drawn_again[*client] += u64::from(again);
             }
         }
         drawn_again
