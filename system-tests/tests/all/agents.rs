@@ -156,7 +156,9 @@ fn choices(timeline: &Value) -> BTreeSet<String> {
     let entries = timeline["entries"].as_array().expect("entries");
     let choice = |entry: &Value| {
         let choice = entry["request"]["body"]["choice"].as_str();
-        choice.expect("a vote").to_owned()
+        choice
+            .unwrap_or_else(|| panic!("no vote: {entry:#}"))
+            .to_owned()
     };
     let all: Vec<String> = entries.iter().map(choice).collect();
     let once: BTreeSet<String> = all.iter().cloned().collect();
@@ -529,7 +531,11 @@ async fn a_journal_that_keeps_less_than_the_outage_shows_what_is_gone() {
         let path = format!("/api/v1/sessions/{session}");
         let timeline = fleet
             .query()
-            .until(&path, |t| t["entries"].is_array())
+            .until(&path, |timeline| {
+                let list = timeline["entries"].as_array();
+                // A vote comes with its entry's closing record.
+                list.is_some_and(|list| list.iter().all(|e| e["outcome"] != "unknown"))
+            })
             .await;
         newest += choices(&timeline).len();
     }
